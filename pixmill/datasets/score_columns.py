@@ -11,13 +11,13 @@ from pixmill.ledger import Ledger
 from pixmill.ledger.scores import read_signatures
 from pixmill.planning.jobs import JobBatch
 from pixmill.planning.plan import Plan
+from pixmill.planning.source_images import source_images
 from pixmill.quality.hash_lookup import HashLookup
 from pixmill.quality.image_scorers import check_scorer
 from pixmill.quality.score_columns import (
     ScoreColumns,
     ScoreLookup,
     first_image_hashes,
-    hash_in_name,
     read_image_scores,
 )
 from pixmill.quality.thresholds import THRESHOLDS
@@ -55,14 +55,9 @@ def input_hashes(
 ) -> pa.Array:
     """Return the SHA-256 of the first input image of each of `rows` of `jobs`: of a local one, or
     of one that is kept in the store as `files` says; else null."""
-    hashes = []
-    for row, file in zip(rows.tolist(), files.to_pylist(), strict=True):
-        local = jobs.images.files[row] if jobs.images.files else ()
-        if local:
-            hashes.append(local[0].sha256)
-        else:
-            hashes.append(hash_in_name(file) if file else None)
-    return pa.array(hashes, _KEY)
+    local = [jobs.images.files[row] for row in rows.tolist()]
+    found = source_images(local, files.to_pylist())
+    return pa.array([of.sha256 for of in found], _KEY)
 
 
 def _find_duplicates(plan: Plan, ledger: Ledger, threshold: float) -> ScoreLookup:

@@ -19,10 +19,10 @@ from pixmill.datasets.published_outcomes import open_published, origin_of
 from pixmill.datasets.publishing import last_manifest
 from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger
-from pixmill.planning.jobs import Job, LocalImage
+from pixmill.planning.jobs import Job
 from pixmill.planning.plan import Plan
+from pixmill.planning.source_images import SourceImage, find_source_images
 from pixmill.quality.image_scorers import ImageScorers, ScoredImage
-from pixmill.quality.score_columns import hash_in_name
 from pixmill.quality.scored_images import read_scored_images
 from pixmill.storage import Store
 
@@ -141,7 +141,9 @@ class RunScoring:
                 for at in np.flatnonzero(first).tolist()
                 if batch.keys[at] is not None
             ]
-            inputs = self._inputs_of(batch.images.files, batch.images.sources)
+            inputs = find_source_images(
+                config, self._ledger, batch.images.files, batch.images.sources
+            )
             hashes = pa.array([of.sha256 for of in inputs], pa.string())
             keys = [batch.keys[at] for at in positions]
             outcomes = (
@@ -166,32 +168,13 @@ class RunScoring:
         asked = []
         for job in chunk:
             urls = job.request().get("image_urls") or []
-            inputs = self._inputs_of([job.files], [urls[:1]])
-            asked.append(_AskedJob(partial(_same, job), inputs[0]))
+            [source] = find_source_images(
+                self.plan.config, self._ledger, [job.files], [urls[:1]]
+            )
+            asked.append(_AskedJob(partial(_same, job), source))
         for known in self._ledger.outcomes([job.key for job in chunk]):
             yield list(self._pictures_in(known, asked[: known.num_rows]))
             asked = asked[known.num_rows :]
-
-    def _inputs_of(
-        self, files: Sequence[Sequence[LocalImage]], sources: Sequence[Sequence[str]]
-    ) -> list["_SourceImage"]:
-        """Return [row] the first input image, where it is at hand: a local one, or one that the store
-        keeps."""
-        if any(files):
-            return [
-                _SourceImage(of[0].path, of[0].sha256) if of else _NO_INPUT
-                for of in files
-            ]
-        is_kept = self.plan.config.input.images == "keep"
-        if not sources or not sources[0] or not is_kept:
-            return [_NO_INPUT] * len(files)
-        kept = self._ledger.kept_inputs(sources[0])
-        return [
-            _SourceImage(str(self._store.file(name)), hash_in_name(name))
-            if name
-            else _NO_INPUT
-            for name in kept
-        ]
 
     def _pictures_in(
         self, known: pa.Table, asked: Sequence["_AskedJob"]
@@ -202,26 +185,21 @@ class RunScoring:
         for of, files, error in zip(asked, images, errors, strict=True):
             if not files or error:
                 continue
+            source = of.source.path
+            if of.source.file_name:
+                source = str(self._store.file(of.source.file_name))
+            source_hash = of.source.sha256 or ""
             for file in files:
                 path = str(self._store.file(file["file_name"]))
                 job = partial(describe_job, of.job)
-                source = of.input.sha256 or ""
-                yield ScoredImage(file["sha256"], path, job, of.input.path, source)
-
-
-class _SourceImage(NamedTuple):
-    path: str | None
-    sha256: str | None
-
-
-_NO_INPUT = _SourceImage(None, None)
+                yield ScoredImage(file["sha256"], path, job, source, source_hash)
 
 
 class _AskedJob(NamedTuple):
     """A job whose images are to be scored."""
 
     job: Callable[[], Job]
-    input: _SourceImage
+    source: SourceImage
 
 
 def _same(job: Job) -> Job:

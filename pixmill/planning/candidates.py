@@ -20,11 +20,11 @@ from pixmill.ledger import KnownStates, Ledger, State
 from pixmill.ledger.scores import picks_of, read_rejected
 from pixmill.planning.jobs import RequestVariant, RowImages
 from pixmill.planning.packed_keys import unpack_keys
+from pixmill.planning.source_images import find_source_images
 from pixmill.provider.error_codes import code_table
 from pixmill.quality.score_columns import (
     ScoreColumns,
     first_image_hashes,
-    hash_in_name,
     read_image_scores,
 )
 from pixmill.quality.scored_images import read_scored_images
@@ -68,6 +68,7 @@ class CandidateJudge:
         until = config.quality.until
         if until is None:
             raise ValueError("the config has no quality.until")
+        self._config = config
         self._ledger = ledger
         self._condition = parse(until.where)
         self._kept_by = until.kept_by
@@ -77,7 +78,6 @@ class CandidateJudge:
         self._rejected = pa.array(
             ledger.read(read_rejected, picks_of(config.name)), pa.string()
         )
-        self._keeps_inputs = config.input.images == "keep"
         by_req_key = {
             req_key: _codes_of_turned_away(config, req_key)
             for req_key in {variant.req_key for variant in variants}
@@ -97,7 +97,12 @@ class CandidateJudge:
         ended = np.isin(states, (State.SUCCEEDED, State.FAILED, State.REFUSED))
         positions = np.flatnonzero(ended)
         if len(positions):
-            inputs = self._input_hashes(images, count // len(self._turned_away))
+            inputs = pa.nulls(count // len(self._turned_away), pa.string())
+            if images is not None:
+                sources = find_source_images(
+                    self._config, self._ledger, images.files, images.sources
+                )
+                inputs = pa.array([of.sha256 for of in sources], pa.string())
             asked = unpack_keys(keys[positions])
             places = known.places[positions].tolist()
             for outcomes in self._ledger.outcomes(asked, places):
@@ -151,19 +156,6 @@ class CandidateJudge:
             scores = pc.fill_null(columns[self._kept_by], -np.inf)
             values = np.nan_to_num(scores.to_numpy(zero_copy_only=False), nan=-np.inf)
         return Judged(verdicts, values)
-
-    def _input_hashes(self, images: RowImages | None, rows: int) -> pa.Array:
-        """Return [row] the SHA-256 of the first input image, null where it is not at hand."""
-        if images is None:
-            return pa.nulls(rows, pa.string())
-        if any(images.files):
-            hashes = [of[0].sha256 if of else None for of in images.files]
-            return pa.array(hashes, pa.string())
-        if not self._keeps_inputs:
-            return pa.nulls(rows, pa.string())
-        kept = self._ledger.kept_inputs(images.sources[0])
-        hashes = [hash_in_name(name) if name else None for name in kept]
-        return pa.array(hashes, pa.string())
 
 
 def _codes_of_turned_away(config: Config, req_key: str) -> frozenset[str]:
