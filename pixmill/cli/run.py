@@ -124,7 +124,8 @@ class RunRequest(NamedTuple):
         """Return what to type after a run that ended with something to do."""
         # Of what makes a rehearsal, the kind of provider alone says where its results are.
         changes = [one for one in self.overrides if one not in REHEARSAL[1:]]
-        return summary.next_command(self.config, changes)
+        command = "publish" if summary.has_refused_dataset else "status"
+        return f"pixmill {command} {cli_arguments(self.config, changes)}"
 
 
 def pay(order: RunRequest, *, as_json: bool) -> NoReturn:

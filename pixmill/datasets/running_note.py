@@ -24,7 +24,7 @@ def note_running(plan: Plan, run_id: str, to_pay: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     about = {
         "run_id": run_id,
-        "jobs": plan.jobs,
+        "rows": plan.rows,
         "to_pay": to_pay,
         "config": plan.config.model_dump(mode="json"),
     }

@@ -154,6 +154,12 @@ class JobExpander:
             matches=matches,
         )
 
+    def select_rows(self, batch: RowBatch) -> NDArray[np.bool_]:
+        """Mark the rows that `input.where` lets in, all of them without it."""
+        if self._row_filter:
+            return _mask(self._row_filter, "input.where", batch, {})
+        return np.ones(batch.rows.num_rows, np.bool_)
+
     @property
     def reads_prompts(self) -> bool:
         """Whether prompts have something of their row in them."""
@@ -347,9 +353,8 @@ class JobExpander:
         With them comes how often each condition holds: `input.where` for rows, others for selected rows and points.
         """
         matches: dict[str, int] = {}
-        selected: NDArray[np.bool_] = np.ones(batch.rows.num_rows, np.bool_)
+        selected = self.select_rows(batch)
         if self._row_filter:
-            selected = _mask(self._row_filter, "input.where", batch, {})
             matches["input.where"] = int(selected.sum())
         requested = np.repeat(selected[:, None], len(self.variants), axis=1)
         for row in self.sweep.row_conditions:

@@ -150,12 +150,12 @@ class _Handlers:
 
     def page(self, request: Request, dataset: StoredDataset) -> Response:
         """Send a page of the jobs of a dataset."""
-        text = self._site.dataset_page(dataset, _number(request, "page", 1))
+        text = self._site.dataset_page(dataset, _page_number(request))
         return HTMLResponse("".join(text), headers=_NEVER)
 
     def live(self, request: Request, dataset: StoredDataset) -> Response:
         """Send how far a run is, and the jobs of a page that have changed."""
-        page = _number(request, "page", 1)
+        page = _page_number(request)
         text = self._site.live_state(dataset, page, _number(request, "seen", 0))
         return Response(text, media_type="application/json", headers=_NEVER)
 
@@ -199,6 +199,10 @@ def _send_file(file: Path) -> Response:
     if not file.is_file():
         return Response("not found", 404)
     return FileResponse(file, headers=_FOREVER)
+
+
+def _page_number(request: Request) -> int:
+    return max(1, _number(request, "page", 1))
 
 
 def _number(request: Request, name: str, default: int) -> int:

@@ -57,6 +57,20 @@ class _DatasetFigures(NamedTuple):
     summary: Summary
 
 
+class _OpenPage(NamedTuple):
+    """A file with the jobs of a page, and where they are."""
+
+    file: pq.ParquetFile
+    start: int
+    """Index in the file of the first of them."""
+    most: int
+    """They are so many at most."""
+    size: int
+    """Jobs of a full page; while a run goes on, rows."""
+    total: int
+    """Jobs of all pages; while a run goes on, rows."""
+
+
 class _LiveRun(NamedTuple):
     """The jobs of the last run of a dataset that somebody looked at."""
 
@@ -133,7 +147,8 @@ class Site:
         """Yield a page of a dataset, from 1 on. Raises PixmillError where it can't be read."""
         config = dataset.config
         run = self._run_under_way(dataset)
-        with self._open_jobs(dataset, run, number) as (file, start, jobs, page_jobs):
+        with self._open_page(dataset, run, number) as page:
+            file = page.file
             columns = columns_of(file.schema_arrow, config)
             # Of a run under way the figures are about the page: counting all would slow it.
             summary = (
@@ -148,16 +163,16 @@ class Site:
                 served = Served(
                     home="../../",
                     number=number,
-                    pages=max(1, -(-jobs // page_jobs)),
-                    first=(number - 1) * page_jobs,
-                    last=min(jobs, number * page_jobs),
-                    jobs=jobs,
+                    pages=max(1, -(-page.total // page.size)),
+                    first=(number - 1) * page.size,
+                    last=min(page.total, number * page.size),
+                    total=page.total,
                     is_live=run is not None,
                     script=_asset("live.js"),
                     image_origin=_image_origin(config),
                 )
                 manifest = {} if run else dataset.manifest
-                texts = chunks.read(file, page_jobs, start)
+                texts = chunks.read(file, page.most, page.start)
                 yield from render_page(
                     config, summary, about, texts, manifest, served=served
                 )
@@ -184,23 +199,23 @@ class Site:
         ledger = self._ledger_of(config)
         if not live.has_changed(number, ledger, run.run_id, seen):
             return text
-        with self._open_jobs(dataset, run, number) as (file, start, _, page_jobs):
+        with self._open_page(dataset, run, number) as page:
+            file = page.file
             columns = columns_of(file.schema_arrow, config)
             axes = summarize(file, columns).axes
             places = PagePlaces(input_folders(config), self.sources)
             with LaterThumbnails(open_store(config), self.sources) as thumbnails:
                 pictures = Pictures(columns, places, thumbnails)
-                chunks = Chunks(columns, axes, pictures).read(file, page_jobs, start)
+                of_page = Chunks(columns, axes, pictures)
+                chunks = of_page.read(file, page.most, page.start)
                 # They are JSON already.
                 return f'{text[:-1]}, "chunks": [{",".join(chunks)}]}}'
 
     @contextmanager
-    def _open_jobs(
+    def _open_page(
         self, dataset: StoredDataset, run: PastRun | None, number: int
-    ) -> Iterator[tuple[pq.ParquetFile, int, int, int]]:
-        """Yield a file with the jobs of a page, the first of them in it, how many jobs there are in
-        all, and how many a page has.
-        """
+    ) -> Iterator[_OpenPage]:
+        """Yield the jobs of a page."""
         if run is None:
             # Another machine may have published since.
             if dataset.config.bucket:
@@ -209,14 +224,15 @@ class Site:
                 raise PixmillError("nothing is published yet")
             with pq.ParquetFile(dataset.file) as file:
                 start = (number - 1) * PAGE_JOBS
-                yield file, start, file.metadata.num_rows, PAGE_JOBS
+                total = file.metadata.num_rows
+                yield _OpenPage(file, start, PAGE_JOBS, PAGE_JOBS, total)
             return
         live = self._live_jobs_of(dataset, run)
-        rows = live.read_page(number, self._ledger_of(dataset.config))
-        with as_dataset(rows) as file:
+        jobs = live.read_page(number, self._ledger_of(dataset.config))
+        with as_dataset(jobs) as file:
             # The run may have ended since: then there are no other pages to come.
-            jobs = int(dataset.running.get("jobs", file.metadata.num_rows))
-            yield file, 0, jobs, live.page_jobs
+            rows = int(dataset.running.get("rows", live.page_rows))
+            yield _OpenPage(file, 0, jobs.num_rows, live.page_rows, rows)
 
     def _live_jobs_of(self, dataset: StoredDataset, run: PastRun) -> LiveJobs:
         with self._lock:

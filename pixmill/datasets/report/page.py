@@ -173,13 +173,14 @@ class Served(NamedTuple):
     pages: int
 
     first: int
-    """Index of the first job that it shows."""
+    """Index of the first job that it shows; of a live page, of the row."""
 
     last: int
     """Index behind the last one."""
 
-    jobs: int
-    """All that there are."""
+    total: int
+    """All jobs that there are; of a live page, all rows, as it is not known yet how many jobs rows
+    have that turn out to be invalid."""
 
     is_live: bool
     """Whether a run goes on, whose jobs it shows as they end."""

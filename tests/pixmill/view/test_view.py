@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from pixmill.config.loading import load_config
@@ -15,6 +16,7 @@ from pixmill.datasets.publishing import Published
 from pixmill.datasets.running_note import read_running
 from pixmill.execution import run as run_module
 from pixmill.execution.prepare import prepare
+from pixmill.view.live_jobs import LiveJobs
 from tests.conftest import Project, Simulated, pay_for_chunks
 from tests.pixmill.datasets.published import Shelf
 from tests.pixmill.view.open_view import Answer, View
@@ -44,12 +46,18 @@ def view(shelf: Shelf, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vie
         yield View(process)
 
 
-def jobs_of(page: Answer) -> list[dict[str, object]]:
+def jobs_of(page: Answer) -> list[dict[str, Any]]:
     """The texts of a page in which its jobs are."""
     found = re.findall(r'<div class="jobs" hidden>(.*?)</div>', page.text, re.DOTALL)
     return [
         json.loads(text.replace("&#34;", '"').replace("&#39;", "'")) for text in found
     ]
+
+
+def row_numbers_of(jobs: dict[str, Any]) -> list[int]:
+    """All are different, so that they are written as they are."""
+    numbers: list[int] = jobs["ours"]["row_number"]
+    return numbers
 
 
 def test_the_page_of_a_store_lists_its_datasets(view: View) -> None:
@@ -75,6 +83,7 @@ def test_a_dataset_is_shown_page_by_page_as_the_report_shows_it(
     assert "Jobs 2,001 to 2,345 of 2,345" in last.text
     assert "r2344" in last.text
     assert not jobs_of(view.get("d/pets/?page=9"))
+    assert jobs_of(view.get("d/pets/?page=0")) == jobs_of(first)
 
 
 def test_pictures_and_their_thumbnails_are_served_and_none_is_written(
@@ -278,3 +287,54 @@ def test_a_run_that_changes_nothing_notes_nothing(
             assert (config.dataset_folder / RUNNING).exists() is is_noted
             pay_for_chunks(run)
             run.finish()
+
+
+def test_the_pages_of_a_run_are_of_the_rows_that_are_selected(
+    project: Project, simulated: Simulated, pixmill: Command
+) -> None:
+    """Rows that `input.where` leaves out take no place on a page, wherever they are in the table."""
+    rows = [
+        {**row, "wanted": "yes" if at % 2 and at > 500 else "no"}
+        for at, row in enumerate(project.rows(2_600))
+    ]
+    project.write_rows(rows)
+    project.use_simulator(simulated)
+    project.write_config(input={"where": "wanted == 'yes'"})
+    with prepare(load_config(project.path)) as prepared:
+        prepared.start()
+        with pixmill.started("view", project.path, "--no-browser") as process:
+            view = View(process)
+            pages = [view.get(f"d/pets/?page={number}") for number in (1, 2, 3)]
+    assert "Rows 1 to 1,000 of 1,050" in pages[0].text
+    assert "Rows 1,001 to 1,050 of 1,050" in pages[1].text
+    found = [
+        number
+        for page in pages
+        for part in jobs_of(page)
+        for number in row_numbers_of(part)
+    ]
+    assert found == [at + 1 for at, row in enumerate(rows) if row["wanted"] == "yes"]
+
+
+def test_a_run_that_asks_for_candidates_shows_the_newest_of_each_row(
+    project: Project, simulated: Simulated
+) -> None:
+    project.write_rows(project.rows(5))
+    project.use_simulator(simulated)
+    until = {"candidates": 4, "where": "score_blank > 2"}
+    project.write_config(quality={"checks": ["blank"], "until": until})
+    config = load_config(project.path)
+    # A candidate of each row, and for what is left another of the first two.
+    with prepare(config, limit=7) as prepared:
+        run = prepared.start()
+        pay_for_chunks(run)
+        noted = read_running(config.dataset_folder)
+        live = LiveJobs(config, page_jobs=8)
+        pages = [live.read_page(number, prepared.ledger) for number in range(1, 5)]
+        run.finish()
+    assert (noted["rows"], live.page_rows) == (5, 2)
+    shown = pa.concat_tables(pages).select(["row_number", "candidate", "status"])
+    assert shown.to_pylist() == [
+        {"row_number": row, "candidate": candidate, "status": "succeeded"}
+        for row, candidate in [(1, 1), (2, 1), (3, 0), (4, 0), (5, 0)]
+    ]
