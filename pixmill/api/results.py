@@ -49,6 +49,16 @@ class Results:
                 ("report", summary.report),
             )
         }
+        source = config.input.model_copy(
+            update={
+                "path": _absolute(config.input.path),
+                "image_folder": config.input.image_folder
+                and _absolute(config.input.image_folder),
+            }
+        )
+        self._located = config.model_copy(
+            update={"store": _absolute(config.store), "input": source}
+        )
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -82,11 +92,16 @@ class Results:
 
     @property
     def config_file(self) -> str:
-        """The path of the config that was published with the dataset, for commands: `pixmill export …`.
+        """The absolute path of the config that was published with the dataset, or refused with it,
+        for commands: `pixmill export …`.
 
         Its table is the one that was run on, also where that was in memory.
         """
-        return _absolute(str(self.config.dataset_folder / CONFIG))
+        refused = refused_folder(self._located) / CONFIG
+        # It is there until somebody accepts the dataset.
+        if self._summary.has_refused_dataset and refused.exists():
+            return str(refused)
+        return str(self._located.dataset_folder / CONFIG)
 
     @cached_property
     def df(self) -> "pd.DataFrame":
@@ -102,7 +117,7 @@ class Results:
         stored = frame[own_columns(schema)["input_image"]]
         paths = found.prefix + stored
         columns = self.config.input.image_columns
-        folders = find_image_folders(self.config.input)
+        folders = find_image_folders(self._located.input)
         if len(folders) == 1 and columns[0] in schema.names:
             local = frame[columns[0]].dropna()
             named = local.map(lambda name: named_file(folders[0], name), "ignore")
@@ -134,8 +149,9 @@ class Results:
         """Show the figures and the first pictures in a notebook."""
         text = text_block(self._lines())
         if self._summary.has_refused_dataset:
-            file = refused_folder(self.config) / DATASET
-            return text + picture_table(LocatedDataset(file, open_store(self.config)))
+            file = refused_folder(self._located) / DATASET
+            store = open_store(self._located)
+            return text + picture_table(LocatedDataset(file, store))
         if self.dataset is None:
             return text
         return text + picture_table(find_dataset(self.dataset))

@@ -87,8 +87,11 @@ def test_image_files_of_a_frame_are_relative_to_the_working_directory(
     assert kept.summary["calls"] == 0
     assert all("/images/" in path for path in kept.df.input_path)
     # From another folder they are found by the one that is set.
+    again = pixmill.run(table, input={"columns": columns}, **how)
     (tmp_path / "elsewhere").mkdir()
     os.chdir("elsewhere")
+    assert list(again.df.input_path) == list(results.df.input_path)
+    assert Path(again.config_file).is_file()
     source = {"columns": columns, "image_folder": ".."}
     assert pixmill.plan(table, input=source, store="../out", **how).to_pay == 0
 
@@ -143,6 +146,10 @@ def test_a_refused_dataset_is_shown_and_said(project: Project) -> None:
         results = pixmill.run(frame, **how)
     assert results.exit_code == 7
     assert results._repr_html_().count("<img") == 2
+    project.folder.joinpath("elsewhere").mkdir()
+    os.chdir("elsewhere")
+    assert results._repr_html_().count("<img") == 2
+    assert pixmill.load_config(results.config_file).quality.gate
     with pytest.raises(errors.UserError, match="no dataset is published"):
         _ = results.df
 
