@@ -11,10 +11,10 @@ from flows.run_states import failure_state, run_state
 from flows.task_submission import submit_chunks
 from pixmill.errors import PixmillError
 from pixmill.execution.prepare import prepare_flow_run
+from pixmill.execution.run_summary import RunSummary
 from pixmill.execution.worker_pool import check_installed
 from pixmill.memory import keep_less, keep_little
 from pixmill.signals import graceful_shutdown
-from pixmill.text import cli_arguments
 from tasks.publish_dataset import publish_dataset
 from tasks.show_results import show_results
 
@@ -44,7 +44,7 @@ def generate_dataset(
         # The process of a deployment's run does nothing else.
         keep_little()
         keep_less()
-    command = f"pixmill status {cli_arguments(config, overrides or [])}"
+    typed = overrides or []
     try:
         prepared_by = prepare_flow_run(
             config, overrides, limit, new_store=new_store, deployed=deployed
@@ -62,6 +62,7 @@ def generate_dataset(
             show_results(run.run_id, summary)
             settings = prepared.config
             currency = None if settings.simulated else settings.budget.currency
+            command = RunSummary(**summary).next_command(config, typed)
             # Prefect's decorators and states are of no type that says what they return.
             state: dict[str, Any] = run_state(
                 summary, currency, command, deployed=deployed
@@ -70,4 +71,5 @@ def generate_dataset(
     except PixmillError as error:
         if not deployed:
             raise
+        command = RunSummary().next_command(config, typed)
         return failure_state(error, command)  # type: ignore[no-any-return]

@@ -23,7 +23,6 @@ from pixmill.execution.spending_rules import check_consent
 from pixmill.planning.plan import Plan
 from pixmill.planning.planner import plan_config
 from pixmill.signals import EXIT_INTERRUPTED
-from pixmill.text import cli_arguments
 
 FRAMES = "input"
 """The folder of a dataset that holds the tables that were in memory."""
@@ -94,8 +93,9 @@ def run(
     if arguments.frame is not None:
         forget_frames(Path(settings.input.path), settings.output.keep_versions + 1)
     results = Results(settings, summary)
-    command = f"pixmill status {cli_arguments(results.config_file, ())}"
-    notify_of_run(settings, summary, command)
+    notify_of_run(
+        settings, summary, summary.next_command(results.config_file, overrides=())
+    )
     if results.exit_code == EXIT_INTERRUPTED:
         raise Interrupted(results.reason, results)
     if results.exit_code:

@@ -124,8 +124,7 @@ class RunRequest(NamedTuple):
         """Return what to type after a run that ended with something to do."""
         # Of what makes a rehearsal, the kind of provider alone says where its results are.
         changes = [one for one in self.overrides if one not in REHEARSAL[1:]]
-        command = "publish" if summary.has_refused_dataset else "status"
-        return f"pixmill {command} {cli_arguments(self.config, changes)}"
+        return summary.next_command(self.config, changes)
 
 
 def pay(order: RunRequest, *, as_json: bool) -> NoReturn:

@@ -317,9 +317,9 @@ def prepare_flow_run(
     # Only here: the command line sees to it itself, and other commands need no pictures.
     from pixmill.execution.notification import BrokenOff, Finished, notify
 
-    settings = load_deployment_config(config, overrides or (), deployed=deployed)
+    typed = overrides or ()
+    settings = load_deployment_config(config, typed, deployed=deployed)
     check_targets(settings)
-    typed = cli_arguments(config, overrides or ())
     try:
         with prepare(settings, limit) as run:
             check_spending(
@@ -329,9 +329,9 @@ def prepare_flow_run(
             )
             yield run
     except Exception as error:
-        notify(settings, BrokenOff(error, f"pixmill plan {typed}"))
+        command = f"pixmill plan {cli_arguments(config, typed)}"
+        notify(settings, BrokenOff(error, command))
         raise
     if run.started and run.started.summary:
         summary = run.started.summary
-        command = "publish" if summary.has_refused_dataset else "status"
-        notify(settings, Finished(summary, f"pixmill {command} {typed}"))
+        notify(settings, Finished(summary, summary.next_command(config, typed)))

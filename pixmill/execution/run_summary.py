@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger, queries
 from pixmill.planning.plan import Plan
 from pixmill.storage import open_store
-from pixmill.text import counted, duration, in_words, money
+from pixmill.text import cli_arguments, counted, duration, in_words, money
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,11 @@ class RunSummary(NamedTuple):
     def has_refused_dataset(self) -> bool:
         """Whether a dataset waits for a person to accept it."""
         return self.gate is not None and self.gate["refused_dataset"] is not None
+
+    def next_command(self, config: str, overrides: Iterable[str]) -> str:
+        """Return what to type after this run: a config and its overrides were typed for it as well."""
+        command = "publish" if self.has_refused_dataset else "status"
+        return f"pixmill {command} {cli_arguments(config, overrides)}"
 
     def describe(self, currency: str) -> str:
         """Return its figures in words: `12 succeeded (0 cached), 2 failed; 14 calls, 2.80 CNY, 6 s`."""

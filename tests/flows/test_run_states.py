@@ -111,6 +111,7 @@ def test_a_dataset_that_the_gate_refuses_fails_the_run(
     state = deployed(prefect, generate_dataset, config=shop.path)
     assert seen(state) == ("FAILED", "GateRefused")
     assert "count(status == 'succeeded') = 6" in message(state)
+    assert message(state).endswith(f"next: pixmill publish {shop.path}")
 
 
 def test_a_run_that_its_breaker_stopped_has_failed(

@@ -282,6 +282,17 @@ def test_a_run_from_python_notifies_as_the_command_does(
     assert f"next: pixmill status {results.config_file}" in message["message"]
 
 
+def test_after_a_refused_dataset_the_next_command_shows_it(
+    project: Project, faulty: Simulated, inbox: Inbox
+) -> None:
+    quality = {"gate": ["count(status == 'succeeded') == rows"]}
+    with pytest.warns(RunWarning, match=r"refused by quality\.gate"):
+        results = pixmill.run(project.path, new_store=True, quality=quality)
+    (message,) = inbox.messages
+    assert f"next: pixmill publish {results.config_file}" in message["message"]
+    assert load_config(results.config_file).quality.gate == tuple(quality["gate"])
+
+
 def test_a_run_from_python_that_may_not_begin_is_a_message_too(
     project: Project, faulty: Simulated, inbox: Inbox
 ) -> None:
