@@ -159,7 +159,7 @@ class Results:
     def _lines(self) -> Iterator[str]:
         simulated = " (simulated: nothing was paid)" if self.config.simulated else ""
         yield f"{self.config.name}: {self.reason}{simulated}"
-        yield f"  {self._summary.describe(self.config.budget.currency)}"
+        yield f"  {self._summary.describe(self.config)}"
         for place in (self.dataset, self.report):
             if place:
                 yield f"  {place}"

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from pixmill.execution.prepare import PreparedRun
     from pixmill.execution.progress import Progress
-    from pixmill.execution.run import ActiveRun
     from pixmill.planning.input_images import InputCounts
 
 FRAME_SECONDS = 0.25
@@ -89,7 +88,7 @@ def _show_plain(run: "PreparedRun", ended: threading.Event) -> None:
     while not ended.wait(PLAIN_SECONDS):
         if run.started:
             badge = SIMULATED if run.config.simulated else ""
-            echo(badge + plain_line(_look(run, run.started)))
+            echo(badge + plain_line(run.started.executor.progress()))
 
 
 def _show_live(run: "PreparedRun", ended: threading.Event) -> None:
@@ -104,13 +103,8 @@ def _show_live(run: "PreparedRun", ended: threading.Event) -> None:
     ):
         while not ended.wait(FRAME_SECONDS):
             if run.started:
-                live.update(block(_look(run, run.started)), refresh=True)
-
-
-def _look(run: "PreparedRun", started: "ActiveRun") -> "Progress":
-    """Return what a run looks like now; of a simulated one without its made-up cost."""
-    now = started.executor.progress()
-    return now._replace(cost=None) if run.config.simulated else now
+                now = run.started.executor.progress()
+                live.update(block(now), refresh=True)
 
 
 def plain_line(now: "Progress") -> str:

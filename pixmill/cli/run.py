@@ -362,12 +362,10 @@ def _print_summary(summary: "RunSummary", order: RunRequest) -> None:
         echo(summary.reason)
         return
     is_early = summary.exit_code in _STOPPED_EARLY
-    is_simulated = order.settings.simulated
-    badge = SIMULATED if is_simulated else ""
+    badge = SIMULATED if order.settings.simulated else ""
     early = "stopped early: " if is_early else ""
     echo(f"{badge}{early}{summary.reason}")
-    shown = summary._replace(cost=None) if is_simulated else summary
-    echo(f"  {shown.describe(order.settings.budget.currency)}")
+    echo(f"  {summary.describe(order.settings)}")
     print_problem_rows(
         order.settings, summary.failed + summary.refused + summary.in_doubt
     )

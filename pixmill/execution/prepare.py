@@ -199,7 +199,7 @@ class PreparedRun:
         cached = self.plan.states[PlannedState.CACHED]
         begins_with = len(self.plan.positions_to_pay(self.limit))
         to_do = begins_with + len(self.plan.submitted)
-        counts = RunCounters(config.budget, to_do, cached)
+        counts = RunCounters(config, to_do, cached)
         executor: Executor
         if not self.to_do:
             executor = IdleExecutor(counts, downloads, self.stop)

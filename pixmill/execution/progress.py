@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from pixmill.config.model import Budget
+from pixmill.config.model import Config
 from pixmill.execution.stop_signal import StopSignal
 
 _RATE_CALLS = 200
@@ -54,7 +54,7 @@ class Progress(NamedTuple):
     calls: int
     rate: float
     cost: Decimal | None
-    """What is known to be charged so far, `None` where no price is known."""
+    """What is known to be charged so far, `None` where no price is known or nothing is paid."""
     currency: str
     images_waiting: int
     codes: list[tuple[str, int]]
@@ -79,7 +79,7 @@ class RunCounters:
     The run is to pay for `to_pay` jobs; `cached` others were paid for before.
     """
 
-    def __init__(self, budget: Budget, to_pay: int = 0, cached: int = 0) -> None:
+    def __init__(self, config: Config, to_pay: int = 0, cached: int = 0) -> None:
         self.to_pay = to_pay
         self.cached = cached
         self.done = Counter[str]()
@@ -89,7 +89,7 @@ class RunCounters:
         self.calls = 0
         self.cost = Decimal(0)
         """What was surely charged, as far as prices are known."""
-        self._budget = budget
+        self._config = config
         self._lock = threading.Lock()
         self._ends: deque[float] = deque(maxlen=_RATE_CALLS)
 
@@ -167,7 +167,9 @@ class RunCounters:
 
         `calls` and `rate` are those that were counted here, unless somebody knows better.
         """
-        has_price = self._budget.highest_price is not None
+        budget = self._config.budget
+        # What the simulator charges nobody pays.
+        has_price = budget.highest_price is not None and not self._config.simulated
         return Progress(
             to_pay=self.to_pay,
             cached=self.cached,
@@ -178,7 +180,7 @@ class RunCounters:
             calls=self.calls if calls is None else calls,
             rate=self.rate() if rate is None else rate,
             cost=self.cost if has_price else None,
-            currency=self._budget.currency,
+            currency=budget.currency,
             images_waiting=images_waiting,
             codes=self.frequent_codes(),
             stopping=stop.reason.reason if stop.reason else None,

@@ -64,7 +64,7 @@ class RunSummary(NamedTuple):
         command = "publish" if self.has_refused_dataset else "status"
         return f"pixmill {command} {cli_arguments(config, overrides)}"
 
-    def describe(self, currency: str) -> str:
+    def describe(self, config: Config) -> str:
         """Return its figures in words: `12 succeeded (0 cached), 2 failed; 14 calls, 2.80 CNY, 6 s`."""
         parts = [f"{self.succeeded:,} succeeded ({self.cached:,} cached)"]
         counts = {
@@ -78,7 +78,10 @@ class RunSummary(NamedTuple):
         parts += [
             f"{count:,} {in_words(name)}" for name, count in counts.items() if count
         ]
-        cost = "" if self.cost is None else f", {money(self.cost, currency)}"
+        cost = ""
+        # What the simulator charges nobody pays.
+        if self.cost is not None and not config.simulated:
+            cost = f", {money(self.cost, config.budget.currency)}"
         calls = counted(self.calls, "call")
         return f"{', '.join(parts)}; {calls}{cost}, {duration(self.seconds)}"
 

@@ -131,7 +131,7 @@ class WorkerSession:
 
     def __init__(self, request: ChunkRequest) -> None:
         self.stop_signal = StopSignal()
-        self._counts = RunCounters(request.config.budget)
+        self._counts = RunCounters(request.config)
         with ExitStack() as stack:
             redact_logs()
             config = request.config

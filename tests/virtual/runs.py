@@ -186,7 +186,7 @@ class Store:
             client=self._make_client(),
             downloads=downloads,
             stop=stop,
-            counts=RunCounters(config.budget, len(jobs)),
+            counts=RunCounters(config, len(jobs)),
             jitter=world.random.random,
         )
         counts: list[ChunkCounts] = []

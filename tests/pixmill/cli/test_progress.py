@@ -2,12 +2,16 @@
 
 import io
 from collections import Counter
+from decimal import Decimal
 
 import pytest
 from rich.console import Console
 
 from pixmill.cli.progress import block, plain_line
-from pixmill.execution.progress import Progress
+from pixmill.config.loading import load_config
+from pixmill.execution.progress import Progress, RunCounters
+from pixmill.execution.run_summary import RunSummary
+from pixmill.execution.stop_signal import StopSignal
 
 CALM = Progress(
     to_pay=100,
@@ -39,6 +43,33 @@ def test_progress_names_what_matters(shown: object) -> None:
     for part in ("3 ", "in flight", "5 cached", "8.40 CNY", "50500 × 2", "1.9"):
         assert part in text
     assert "is down" not in text
+
+
+@pytest.mark.parametrize(
+    ("provider", "cost"),
+    [
+        ({"kind": "simulator"}, None),
+        ({"kind": "gateway", "base_url": "http://127.0.0.1:9"}, 1),
+    ],
+    ids=["simulator", "gateway"],
+)
+def test_a_simulated_run_shows_no_money(
+    provider: dict[str, str], cost: int | None
+) -> None:
+    config = load_config(
+        name="pets",
+        input={"path": "pets.csv", "columns": {"prompt": "text"}},
+        request={"req_key": "jimeng_t2i_v31"},
+        provider=provider,
+        budget={"price_per_call": 1},
+    )
+    counts = RunCounters(config, 1)
+    counts.record_answer(None, success=True, cost=Decimal(1))
+    now = counts.progress(StopSignal(), in_flight=0, limit=1)
+    assert now.cost == cost
+    summary = RunSummary(cost=1.0)
+    for text in (plain_line(now), on_a_terminal(now), summary.describe(config)):
+        assert ("1 CNY" in text or "1.00 CNY" in text) == (cost is not None)
 
 
 @pytest.mark.parametrize("shown", [plain_line, on_a_terminal])

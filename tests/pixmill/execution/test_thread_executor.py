@@ -79,7 +79,7 @@ def started(
             client=client,
             downloads=downloads,
             stop=stop,
-            counts=RunCounters(settings.budget),
+            counts=RunCounters(settings),
             jitter=jitter,
         )
         try:

@@ -239,7 +239,7 @@ def test_a_small_table_reaches_all_workers_and_a_large_one_makes_few_task_runs(
                 store, run.run_id, run.ledger, ImageFetcher(allow_hosts=()), stop
             ),
             stop=stop,
-            counts=RunCounters(config.budget, rows),
+            counts=RunCounters(config, rows),
         )
         assert (worker_pool.workers, worker_pool.chunk_size()) == (2, expected)
         assert worker_pool.chunks_per_worker >= 2
