@@ -8,7 +8,6 @@ as in one of a thousand, but for the rows before it, which are read and passed o
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from decimal import Decimal
 from itertools import groupby
 from typing import NamedTuple
 
@@ -193,41 +192,3 @@ def as_dataset(rows: pa.Table) -> pq.ParquetFile:
     written = pa.BufferOutputStream()
     pq.write_table(rows, written, compression="none")
     return pq.ParquetFile(pa.BufferReader(written.getvalue()))
-
-
-class RunProgress(NamedTuple):
-    """How far a run is."""
-
-    last_attempt: int = 0
-    """The ledger's id of the newest call that is counted."""
-
-    calls: int = 0
-
-    succeeded: int = 0
-
-    refused: int = 0
-
-    failed: int = 0
-
-    in_doubt: int = 0
-
-    cost: Decimal = Decimal(0)
-    """What is known to be charged."""
-
-    def read_on(self, ledger: Ledger, run_id: str) -> "RunProgress":
-        """Return the progress with the calls that have ended since."""
-        # Only those: the calls of a long run are many, and this is asked every second.
-        new = ledger.read(queries.calls_after, run_id, self.last_attempt)
-        counts = {name: getattr(self, name) for name in _VERDICTS}
-        for verdict, calls in new.verdicts.items():
-            if verdict in counts:
-                counts[verdict] += calls
-        return RunProgress(
-            last_attempt=max(self.last_attempt, new.last),
-            calls=self.calls + sum(new.verdicts.values()),
-            cost=self.cost + new.cost,
-            **counts,
-        )
-
-
-_VERDICTS = ("succeeded", "refused", "failed", "in_doubt")

@@ -38,9 +38,10 @@ from pixmill.ledger import Ledger, open_ledger, queries
 from pixmill.ledger.billing.bill import ALL, Bill, make_bill, month_period
 from pixmill.ledger.records import OUTCOMES
 from pixmill.storage import open_store
-from pixmill.text import counted, describe_range, duration, in_words, money
-from pixmill.view.live_jobs import LiveJobs, RunProgress, as_dataset
+from pixmill.text import counted, describe_range, in_words
+from pixmill.view.live_jobs import LiveJobs, as_dataset
 from pixmill.view.pictures import LaterThumbnails, PagePlaces, PictureSources
+from pixmill.view.run_progress import NOT_BEGUN, RunProgress
 from pixmill.view.stored_datasets import DatasetFinder, StoredDataset
 
 PAGE_JOBS = 1_000
@@ -190,8 +191,8 @@ class Site:
         state: dict[str, Any] = {
             "run": run.run_id,
             "seen": progress.last_attempt,
-            "words": _describe_progress(dataset, run, progress),
-            "share": _share_done(dataset, progress),
+            "words": progress.describe(dataset, run),
+            "share": progress.share_done(dataset),
         }
         text = json.dumps(state, allow_nan=False)
         config = dataset.config
@@ -287,7 +288,7 @@ class Site:
     def _progress_of(self, dataset: StoredDataset, run: PastRun) -> RunProgress:
         # Under the lock: two readers that add the same calls would count them twice.
         with self._lock:
-            known = self._progress.get(run.run_id, RunProgress())
+            known = self._progress.get(run.run_id, NOT_BEGUN)
             new = known.read_on(self._ledger_of(dataset.config), run.run_id)
             self._progress[run.run_id] = new
             return new
@@ -310,7 +311,7 @@ class Site:
         if under_way:
             state = "running"
             progress = self._progress_of(dataset, under_way)
-            headline = _describe_progress(dataset, under_way, progress)
+            headline = progress.describe(dataset, under_way)
         elif not jobs:
             state = "none"
             headline = "nothing published yet"
@@ -386,30 +387,6 @@ def _describe_run(run: PastRun) -> str:
     """Return a run in one line, without its id: `2026-11-29 09:34 · 12 calls · finished`."""
     when, _, *rest = run.describe().split("  ")
     return " · ".join((when, *rest))
-
-
-def _describe_progress(
-    dataset: StoredDataset, run: PastRun, progress: RunProgress
-) -> str:
-    """Return in one line how far a run is: `120 of 800 made · 2 refused · 24.00 CNY · 3 min`."""
-    to_pay = int(dataset.running.get("to_pay", 0))
-    parts = [f"{progress.succeeded:,} of {counted(to_pay, 'job')} made"]
-    for name in ("refused", "failed", "in_doubt"):
-        number = getattr(progress, name)
-        if number:
-            parts.append(f"{number:,} {in_words(name)}")
-    budget = dataset.config.budget
-    if not dataset.config.simulated and budget.highest_price is not None:
-        parts.append(money(progress.cost, budget.currency))
-    parts.append(duration((datetime.now(UTC) - run.started_at).total_seconds()))
-    return " · ".join(parts)
-
-
-def _share_done(dataset: StoredDataset, progress: RunProgress) -> float:
-    """Return how much of a run is done, 0 to 1."""
-    to_pay = int(dataset.running.get("to_pay", 0))
-    done = progress.succeeded + progress.refused + progress.failed + progress.in_doubt
-    return min(1.0, done / to_pay) if to_pay else 1.0
 
 
 def _image_origin(config: Config) -> str:
