@@ -29,8 +29,8 @@ SECONDS = 3.0
 
 @task(cache_policy=NO_CACHE, persist_result=False)
 def show_results(run_id: str, summary: dict[str, Any]) -> None:
-    """Make a table of what the run came to, a picture of some of its pictures, a link to the
-    report where a browser can open it, and a table of the failures by code.
+    """Make a table of what the run came to, a link to the report where a browser can open it, a
+    table of the failures by code, and a picture of some of its pictures.
 
     The run is over and published: a server that is gone, or hangs, changes nothing of
     that.
@@ -53,7 +53,6 @@ def _show(run: ActiveRun, summary: RunSummary) -> None:
         {"code": code, "calls": calls}
         for code, calls in run.executor.counts.codes.most_common(SHOWN_CODES)
     ]
-    sheet = contact_sheet_of(config, summary)
     try:
         create_table_artifact(
             _describe_rows(run, summary),
@@ -68,17 +67,18 @@ def _show(run: ActiveRun, summary: RunSummary) -> None:
                 key=f"{name}-report",
                 description="grid and gallery",
             )
-        if sheet:
-            create_image_artifact(
-                image_url=f"data:image/jpeg;base64,{b64encode(sheet).decode()}",
-                key=f"{name}-pictures",
-                description="some of the pictures that this run paid for",
-            )
         create_table_artifact(
             failures,
             key=f"{name}-failures",
             description="calls that were no success, by code",
         )
+        # Last: large pictures, or those of a bucket, may take all the time that there is.
+        if sheet := contact_sheet_of(config, summary):
+            create_image_artifact(
+                image_url=f"data:image/jpeg;base64,{b64encode(sheet).decode()}",
+                key=f"{name}-pictures",
+                description="some of the pictures that this run paid for",
+            )
     except Exception as error:
         # The run is over and published, whatever is shown of it.
         log.warning("the results can't be shown in Prefect: %s", error)
