@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
-from pixmill.api.views import picture_table, text_block
 from pixmill.cli.plan import plan_lines
 from pixmill.config.model import Config
 from pixmill.datasets.dataset_files import CONFIG, DATASET
@@ -147,14 +146,18 @@ class Results:
 
     def _repr_html_(self) -> str:
         """Show the figures and the first pictures in a notebook."""
+        # Scripts need none of that, nor the report that it is made with.
+        from pixmill.api.views import picture_table, text_block
+
         text = text_block(self._lines())
         if self._summary.has_refused_dataset:
             file = refused_folder(self._located) / DATASET
-            store = open_store(self._located)
-            return text + picture_table(LocatedDataset(file, store))
-        if self.dataset is None:
+            found = LocatedDataset(file, open_store(self._located))
+        elif self.dataset is not None:
+            found = find_dataset(self.dataset)
+        else:
             return text
-        return text + picture_table(find_dataset(self.dataset))
+        return text + picture_table(found, self._located)
 
     def _lines(self) -> Iterator[str]:
         simulated = " (simulated: nothing was paid)" if self.config.simulated else ""
@@ -183,4 +186,6 @@ class ShownPlan(Plan):
 
     def _repr_html_(self) -> str:
         """Show the plan in a notebook."""
+        from pixmill.api.views import text_block  # not for scripts
+
         return text_block(plan_lines(self))

@@ -7,15 +7,15 @@ import io
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from PIL import Image, ImageOps
+import pyarrow.parquet as pq
 
+from pixmill.config.model import Config
 from pixmill.datasets.loading import LocatedDataset, open_dataset
-from pixmill.datasets.schema import own_columns
-from pixmill.storage.image_decoding import FORMATS, MAX_PIXELS
+from pixmill.datasets.report.columns import DatasetColumns, columns_of
+from pixmill.datasets.report.thumbnails import shrink_image
 from pixmill.text import in_words
 
 SHOWN_JOBS = 2_000
@@ -39,18 +39,16 @@ def text_block(lines: Iterable[str]) -> str:
     return f'<pre style="line-height:1.4">{text}</pre>'
 
 
-def picture_table(found: LocatedDataset) -> str:
-    """Return the first pictures of a dataset: a grid of rows by points of the sweep, or a gallery
-    where there is one point.
+def picture_table(found: LocatedDataset, config: Config) -> str:
+    """Return the first pictures of a dataset of `config`: a grid of rows by points of the sweep, or a
+    gallery where there is one point.
     """
-    jobs = _first_jobs(found)
+    with open_dataset(found.file) as dataset:
+        columns = columns_of(dataset.schema_arrow, config)
+        jobs = _first_jobs(dataset, columns)
     points: dict[str, str] = {}
     for job in jobs:
-        values = [
-            f"{name.removeprefix('param_')}={value}"
-            for name, value in job.items()
-            if name.startswith("param_")
-        ]
+        values = [f"{axis.path}={job[axis.column]}" for axis in columns.axes]
         # An invalid row has no point.
         if job["point_id"]:
             points[job["point_id"]] = ", ".join(values)
@@ -66,31 +64,28 @@ def picture_table(found: LocatedDataset) -> str:
     return f'<div style="display:flex;flex-wrap:wrap">{"".join(cells)}</div>'
 
 
-def _first_jobs(found: LocatedDataset) -> list[dict[str, Any]]:
+def _first_jobs(
+    dataset: pq.ParquetFile, columns: DatasetColumns
+) -> list[dict[str, Any]]:
     """Return our own columns of the first jobs that a grid needs, and those of the axes."""
-    with open_dataset(found.file) as dataset:
-        schema = dataset.schema_arrow
-        own = own_columns(schema)
-        axes = [name for name in schema.names if name.startswith("param_")]
-        named = {
-            name: own[name]
-            for name in (
-                "row_key",
-                "point_id",
-                "replicate",
-                "status",
-                "error_code",
-                "prompt",
-                "file_name",
-            )
-        }
-        named |= {name: name for name in axes}
-        batches = dataset.iter_batches(SHOWN_JOBS, columns=list(named.values()))
-        first = next(batches, None)
+    named = {
+        name: columns.ours[name]
+        for name in (
+            "row_key",
+            "point_id",
+            "status",
+            "error_code",
+            "prompt",
+            "file_name",
+        )
+    }
+    named |= {axis.column: axis.column for axis in columns.axes}
+    batches = dataset.iter_batches(SHOWN_JOBS, columns=list(named.values()))
+    first = next(batches, None)
     if first is None:
         return []
-    columns = [first.column(name) for name in named.values()]
-    return pa.table(columns, list(named)).to_pylist()  # type: ignore[no-any-return]
+    shown = [first.column(name) for name in named.values()]
+    return pa.table(shown, list(named)).to_pylist()  # type: ignore[no-any-return]
 
 
 def _grid(
@@ -125,31 +120,19 @@ def _cell(job: Mapping[str, Any] | None, found: LocatedDataset) -> str:
     small = None
     # A success may have none: it is still to be fetched, or was lost.
     if job["file_name"]:
-        small = _shrink(found.store.file(job["file_name"]))
+        small = shrink_image(found.store.file(job["file_name"]), SIDE)
     if small is None:
         why = [in_words(job["status"]), job["error_code"]]
         return f"<em>{escape(', '.join(filter(None, why)))}</em>"
-    data = b64encode(small).decode()
+    # JPEG shows in whatever a notebook is converted to, but has no transparency.
+    kind = "webp" if small.mode == "RGBA" else "jpeg"
+    file = io.BytesIO()
+    small.save(file, kind, quality=_QUALITY)
+    data = b64encode(file.getvalue()).decode()
     return (
-        f'<img src="data:image/jpeg;base64,{data}" alt="{_shorten(job["row_key"])}" '
+        f'<img src="data:image/{kind};base64,{data}" alt="{_shorten(job["row_key"])}" '
         f'title="{escape(job["prompt"] or "")}" style="max-width:{SIDE}px">'
     )
-
-
-def _shrink(file: Path) -> bytes | None:
-    """Return a small, upright version of an image as JPEG; None where it is damaged or gone."""
-    try:
-        with Image.open(file, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                return None
-            image.thumbnail((SIDE, SIDE), reducing_gap=2.0)
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-        data = io.BytesIO()
-        upright.save(data, "JPEG", quality=_QUALITY)
-    except Exception:
-        # Decoders fed with damaged bytes raise whatever they meet.
-        return None
-    return data.getvalue()
 
 
 def _shorten(text: str | None) -> str:

@@ -2,11 +2,14 @@
 
 import os
 import shutil
+from base64 import b64decode
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 import pixmill
 from pixmill import errors
@@ -152,6 +155,21 @@ def test_a_refused_dataset_is_shown_and_said(project: Project) -> None:
     assert pixmill.load_config(results.config_file).quality.gate
     with pytest.raises(errors.UserError, match="no dataset is published"):
         _ = results.df
+
+
+def test_a_notebook_shows_transparent_pictures_and_the_axes_of_the_sweep_alone(
+    project: Project,
+) -> None:
+    frame = pd.DataFrame(project.rows(1))
+    frame["param_note"] = "a column of the table"
+    results = pixmill.run(frame, sweep={"scale": [2, 3]}, **SECTIONS)
+    Image.new("RGBA", (400, 200)).save(results.images[0], "PNG")
+    page = results._repr_html_()
+    assert "scale=2" in page
+    assert "note=" not in page
+    shown = [part.partition('"')[0] for part in page.split("base64,")[1:]]
+    modes = {Image.open(BytesIO(b64decode(one))).mode for one in shown}
+    assert modes == {"RGB", "RGBA"}
 
 
 @pytest.mark.parametrize(
