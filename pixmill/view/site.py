@@ -3,7 +3,7 @@
 import json
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -110,7 +110,9 @@ class Site:
         self.folder = folder
         self.datasets = DatasetFinder(folder)
         self.sources = PictureSources()
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        # Held for moments only: every request needs it, and a bill or the figures of a dataset may
+        # take seconds. Two requests may work one out twice.
         self._ledgers: dict[Path | str, Ledger] = {}
         self._figures: dict[str, _DatasetFigures] = {}
         self._live: dict[str, _LiveRun] = {}
@@ -147,7 +149,7 @@ class Site:
     def dataset_page(self, dataset: StoredDataset, number: int) -> Iterator[str]:
         """Yield a page of a dataset, from 1 on. Raises PixmillError where it can't be read."""
         config = dataset.config
-        run = self._run_under_way(dataset)
+        run = self._run_under_way(dataset, self._last_runs(dataset))
         with self._open_page(dataset, run, number) as page:
             file = page.file
             columns = columns_of(file.schema_arrow, config)
@@ -184,7 +186,7 @@ class Site:
 
         `run` is null once none is under way.
         """
-        run = self._run_under_way(dataset)
+        run = self._run_under_way(dataset, self._last_runs(dataset))
         if run is None:
             return json.dumps({"run": None}, allow_nan=False)
         progress = self._progress_of(dataset, run)
@@ -236,16 +238,21 @@ class Site:
             yield _OpenPage(file, 0, jobs.num_rows, live.page_rows, rows)
 
     def _live_jobs_of(self, dataset: StoredDataset, run: PastRun) -> LiveJobs:
-        with self._lock:
-            known = self._live.get(dataset.key)
-            if known is None or known.run_id != run.run_id:
-                known = _LiveRun(run.run_id, LiveJobs(dataset.config, PAGE_JOBS))
-                self._live[dataset.key] = known
-            return known.jobs
+        known = self._live.get(dataset.key)
+        if known is None or known.run_id != run.run_id:
+            new = _LiveRun(run.run_id, LiveJobs(dataset.config, PAGE_JOBS))
+            with self._lock:
+                # Unless another request was first: it knows which pages are unfinished.
+                known = self._live.get(dataset.key)
+                if known is None or known.run_id != run.run_id:
+                    self._live[dataset.key] = known = new
+        return known.jobs
 
-    def _run_under_way(self, dataset: StoredDataset) -> PastRun | None:
-        """Return the run of a dataset that is at work now and has said what it is to make."""
-        runs = self._last_runs(dataset)
+    def _run_under_way(
+        self, dataset: StoredDataset, runs: Sequence[PastRun]
+    ) -> PastRun | None:
+        """Return which of the last `runs` of a dataset is at work now and has said what it is to
+        make."""
         if not runs or not runs[0].alive:
             return None
         # It runs elsewhere, or by an earlier version: nobody here knows its config.
@@ -277,26 +284,26 @@ class Site:
         """Return the figures of a whole dataset, counted once for each version of its file."""
         stat = dataset.file.stat()
         version = (stat.st_mtime_ns, stat.st_size)
-        with self._lock:
-            known = self._figures.get(dataset.key)
-            if known is None or known.version != version:
-                columns = columns_of(file.schema_arrow, dataset.config)
-                known = _DatasetFigures(version, summarize(file, columns))
+        known = self._figures.get(dataset.key)
+        if known is None or known.version != version:
+            columns = columns_of(file.schema_arrow, dataset.config)
+            known = _DatasetFigures(version, summarize(file, columns))
+            with self._lock:
                 self._figures[dataset.key] = known
-            return known.summary
+        return known.summary
 
     def _progress_of(self, dataset: StoredDataset, run: PastRun) -> RunProgress:
-        # Under the lock: two readers that add the same calls would count them twice.
+        known = self._progress.get(run.run_id, NOT_BEGUN)
+        # What is known stays as it is, so that two readers do not add the same calls twice.
+        new = known.read_on(self._ledger_of(dataset.config), run.run_id)
         with self._lock:
-            known = self._progress.get(run.run_id, NOT_BEGUN)
-            new = known.read_on(self._ledger_of(dataset.config), run.run_id)
             self._progress[run.run_id] = new
-            return new
+        return new
 
     def _card(self, dataset: StoredDataset) -> Card:
         config = dataset.config
         runs = self._last_runs(dataset)
-        under_way = self._run_under_way(dataset)
+        under_way = self._run_under_way(dataset, runs)
         counts = dataset.manifest.get("counts", {})
         jobs = sum(counts.get(name, 0) for name in OUTCOMES)
         shares = tuple(
@@ -373,14 +380,14 @@ class Site:
         """Return what was spent by config; it is added up anew when calls have ended since."""
         ledger = self._ledger_of(config)
         newest = ledger.read(queries.newest_call)
-        with self._lock:
-            known = self._bills.get(config.ledger_address)
-            if known is None or known[0] != newest:
-                zone = ZoneInfo(config.budget.timezone)
-                period = month_period(ALL, zone, datetime.now(UTC))
-                known = newest, make_bill(ledger, period, ("config",))
+        known = self._bills.get(config.ledger_address)
+        if known is None or known[0] != newest:
+            zone = ZoneInfo(config.budget.timezone)
+            period = month_period(ALL, zone, datetime.now(UTC))
+            known = newest, make_bill(ledger, period, ("config",))
+            with self._lock:
                 self._bills[config.ledger_address] = known
-            return known[1]
+        return known[1]
 
 
 def _describe_run(run: PastRun) -> str:

@@ -4,6 +4,7 @@ import json
 import re
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from pixmill.datasets.publishing import Published
 from pixmill.datasets.running_note import read_running
 from pixmill.execution import run as run_module
 from pixmill.execution.prepare import prepare
+from pixmill.ledger import Ledger
+from pixmill.view import site as site_module
 from pixmill.view.live_jobs import LiveJobs
+from pixmill.view.site import open_site
 from tests.conftest import Project, Simulated, pay_for_chunks
 from tests.pixmill.datasets.published import Shelf
 from tests.pixmill.view.open_view import Answer, View
@@ -338,3 +342,30 @@ def test_a_run_that_asks_for_candidates_shows_the_newest_of_each_row(
         {"row_number": row, "candidate": candidate, "status": "succeeded"}
         for row, candidate in [(1, 1), (2, 1), (3, 0), (4, 0), (5, 0)]
     ]
+
+
+@pytest.mark.parametrize("slow", ["summarize", "make_bill"])
+def test_other_pages_are_sent_while_a_request_adds_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    """The figures of a large dataset and the bill of a long ledger take seconds."""
+    shelf = Shelf(tmp_path)
+    shelf.publish([shelf.job(0)])
+    Ledger(load_config(shelf.path).ledger_address).close()
+    add_up = getattr(site_module, slow)
+    during: list[str] = []
+
+    def look_and_add_up(*of: Any) -> Any:
+        monkeypatch.setattr(site_module, slow, add_up)
+        during.append(others.submit(site.index_page).result(timeout=30))
+        return add_up(*of)
+
+    with open_site(shelf.store) as site, ThreadPoolExecutor(1) as others:
+        pets = site.datasets.find("d/pets")
+        assert pets
+        monkeypatch.setattr(site_module, slow, look_and_add_up)
+        if slow == "summarize":
+            "".join(site.dataset_page(pets, 1))
+        else:
+            site.index_page()
+        assert ">pets</a>" in during[0]
