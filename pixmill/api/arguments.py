@@ -9,6 +9,7 @@ from pixmill.config.loading import load_config
 from pixmill.config.merging import merge_sections
 from pixmill.config.model import Config
 from pixmill.errors import ConfigError, TableError
+from pixmill.tables.input_table import name_dataset
 
 _IN_MEMORY = "a table in memory"
 """The path of a frame until it is written: its config is checked first."""
@@ -62,8 +63,7 @@ def read_arguments(
     elif is_path:
         given = _with_table(str(table_or_config), given)
         if base is None and "name" not in given:
-            # `pets.csv.gz` has two endings.
-            given["name"] = Path(table_or_config).name.partition(".")[0]
+            given["name"] = name_dataset(str(table_or_config))
     elif table_or_config is not None:
         raise TableError(
             f"a {type(table_or_config).__name__} is not a table",

@@ -1,6 +1,5 @@
 """The command `init`: a config to start from, for a table of one's own or with a small one."""
 
-import re
 import shlex
 import sys
 from importlib.resources import as_file, files
@@ -9,7 +8,6 @@ from shutil import copyfile, copytree
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
 from pixmill.cli.console import echo
 from pixmill.errors import UserError
@@ -96,10 +94,10 @@ def _write_for_table(path: Path, out: Path | None) -> None:
     from pixmill.config.json_schema import SCHEMA_FILE
     from pixmill.planning.table_roles import find_roles
     from pixmill.tables import open_table
+    from pixmill.tables.input_table import name_dataset
     from pixmill.tables.spreadsheets import dialect_of
 
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", path.name.partition(".")[0]).strip("-_")
-    name = name or "dataset"
+    name = name_dataset(str(path))
     config = out or Path(f"{name}.yaml")
     if config.exists():
         raise UserError(
@@ -133,7 +131,7 @@ def _write_for_table(path: Path, out: Path | None) -> None:
     if dialect.delimiter:
         source["delimiter"] = dialect.delimiter
     found = {"row key": key, "images": images, "prompt": prompt}
-    text = _config_text(name, source, key, kind, images, prompt)
+    text = _config_text(config, name, source, key, kind, images, prompt)
     try:
         config.write_text(text, encoding="utf-8")
         if not (config.parent / SCHEMA_FILE).exists():
@@ -163,6 +161,7 @@ def _choose(what: str, candidates: "Sequence[str]") -> str | None:
 
 
 def _config_text(
+    place: Path,
     name: str,
     source: dict[str, Any],
     key: str | None,
@@ -170,7 +169,7 @@ def _config_text(
     images: str | None,
     prompt: str | None,
 ) -> str:
-    """Return a config with comments, to read and to edit."""
+    """Return a config with comments, to read and to edit at `place`."""
     columns: dict[str, str] = {}
     if images:
         columns[kind] = images
@@ -178,8 +177,8 @@ def _config_text(
         columns["prompt"] = prompt
     lines = [
         "# yaml-language-server: $schema=config.schema.json",
-        f"# `pixmill plan {name}.yaml` shows what it would do; `pixmill run` does it, for free: the built-in",
-        "# simulator answers. Every key and its default: docs/config.md.",
+        f"# `pixmill plan {shlex.quote(str(place))}` shows what it would do; `pixmill run` does it,",
+        "# for free: the built-in simulator answers. Every key and its default: docs/config.md.",
         "version: 1",
         f"name: {_flow(name)}",
         "store: out                # ledger and images; keep it, it is the record of what was paid",
@@ -222,6 +221,8 @@ def _config_text(
 
 def _flow(value: Any, *, quoted: bool = False) -> str:
     """Return a value as YAML on one line."""
+    import yaml  # not for every command
+
     style = '"' if quoted else None
     written = yaml.safe_dump(
         value,

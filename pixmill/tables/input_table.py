@@ -82,6 +82,24 @@ def find_files(path: str) -> tuple[Path, ...]:
     return tuple(name_files(path).names)
 
 
+def name_dataset(path: str) -> str:
+    """Return what to call the dataset of the table at `path` where nobody says: `my-pets` for `my pets.csv.gz`.
+
+    Of a glob without letters it is the folder's name.
+    """
+    place = Path(path)
+    for part in (place.name, place.parent.name):
+        # `pets.csv.gz` has two endings.
+        stem = part.partition(".")[0]
+        # What the name of a config may have, which folders, URLs and Prefect are called after.
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", stem)[:100].strip("-_")
+        if name:
+            return name
+        if not glob.has_magic(stem):
+            break
+    return "dataset"
+
+
 def find_image_folders(source: Input) -> tuple[Path, ...]:
     """The folders to which image files of rows are relative: of each file of the table, or the one that is set.
 

@@ -64,6 +64,27 @@ def test_a_run_removes_no_table_that_is_not_its_own(project: Project) -> None:
     assert sorted(folder.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    ("table", "name"),
+    [
+        ("pets.csv", "pets"),
+        ("my pets.csv", "my-pets"),
+        ("宠物.csv", "dataset"),
+        ("shards/*.csv", "shards"),
+        ("shards/part-*.csv", "part"),
+        (f"{'long' * 40}.csv", "long" * 25),
+    ],
+)
+def test_the_dataset_of_a_table_is_called_like_it_as_far_as_names_go(
+    project: Project, table: str, name: str
+) -> None:
+    file = project.folder / table.replace("*", "1")
+    file.parent.mkdir(exist_ok=True)
+    pd.DataFrame(project.rows(1)).to_csv(file, index=False)
+    sections = {key: value for key, value in SECTIONS.items() if key != "name"}
+    assert pixmill.plan(table, **sections).config.name == name
+
+
 def test_what_is_no_table_and_two_configs_are_one_message() -> None:
     with pytest.raises(TableError, match="a int is not a table"):
         pixmill.run(3)

@@ -102,6 +102,7 @@ def test_image_files_beside_a_table_are_found(
     shown = pixmill("init", "t/pets.csv", "-o", "mine.yaml", cwd=tmp_path)
     assert "row key id, images photo, prompt text" in shown.stderr
     assert "next: pixmill validate mine.yaml" in shown.stderr
+    assert "# `pixmill plan mine.yaml` shows" in (tmp_path / "mine.yaml").read_text()
     loaded = load_config(tmp_path / "mine.yaml")
     assert loaded.input.columns == {"image_file": "photo", "prompt": "text"}
     assert plan_config(loaded).invalid == 0
