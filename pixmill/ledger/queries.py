@@ -236,7 +236,11 @@ class NewCalls(NamedTuple):
 
 
 def calls_after(connection: Connection, run_id: str, last: int) -> NewCalls:
-    """Return the calls of a run that were recorded after the one with the id `last`."""
+    """Return the calls of a run that were recorded after the one with the id `last`.
+
+    On PostgreSQL a call of another process may be recorded later with a smaller id, and is not
+    among them: these counts are for whoever looks on, and no bill is made of them.
+    """
     query = (
         select(
             attempts.c.verdict,
@@ -258,7 +262,9 @@ def calls_after(connection: Connection, run_id: str, last: int) -> NewCalls:
 
 
 def jobs_called_after(connection: Connection, run_id: str, last: int) -> list[str]:
-    """Return the job keys of the calls of a run that were recorded after the one with the id `last`."""
+    """Return the job keys of the calls of a run that were recorded after the one with the id `last`,
+    as far as `calls_after` finds these.
+    """
     query = select(attempts.c.job_key).where(
         attempts.c.id > last, attempts.c.run_id == run_id
     )
