@@ -15,11 +15,11 @@ from prefect import Flow, flow
 from pydantic import Field
 
 from flows.generate import generate_dataset
+from pixmill.config.field_types import ConfigName
 from pixmill.request.operations import OPERATIONS, Operation
 from pixmill.request.operations.custom import installed_operations
 from pixmill.request.registry import field_types, operation_of
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,99}$")]
 Value: TypeAlias = bool | int | float | str
 Order: TypeAlias = Callable[..., dict[str, Any]]
 
@@ -84,7 +84,7 @@ def make_form(operation: Operation) -> Callable[[Order], Flow[..., dict[str, Any
 
 def order_sweep(
     config: str,
-    name: Name,
+    name: ConfigName,
     replicates: Annotated[int, Field(ge=1, le=16)] = 1,
     where: str | None = None,
     max_calls: Annotated[int, Field(ge=1)] = 200,

@@ -17,6 +17,15 @@ from pixmill.money import to_units
 ANY_REQ_KEY = "*"
 """The name under which `retry.codes` holds what is said of every operation."""
 
+NAME_CHARACTERS = 100
+"""The most characters that the name of a config may have: folders and objects of a bucket, URLs and
+Prefect's flow runs are called after it."""
+
+NAME_PATTERN = rf"[A-Za-z0-9][A-Za-z0-9_\-]{{0,{NAME_CHARACTERS - 1}}}"
+"""What the whole of such a name matches."""
+
+ConfigName = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
+
 
 def check_time_zone(name: str) -> str:
     """Return the name of a time zone that this machine knows."""

@@ -23,6 +23,7 @@ from pixmill.config.field_types import (
     ChargedSpelling,
     Code,
     Condition,
+    ConfigName,
     Count,
     DatabaseUrl,
     GateCondition,
@@ -355,7 +356,7 @@ class Config(Section):
 
     version: Literal[1] = 1
     """Of this format."""
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,99}$")]
+    name: ConfigName
     """Names the dataset's folder in the store."""
     store: StorePlace = "out"
     """Folder or place in a bucket, for images, datasets and, unless `ledger` is set, the ledger."""

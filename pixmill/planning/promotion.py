@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from pixmill.config.field_types import NAME_CHARACTERS
 from pixmill.config.model import Config, Input
 from pixmill.errors import UserError
 from pixmill.request.canonical_json import canonical_value
@@ -24,7 +25,6 @@ SHOWN_CHARACTERS = 60
 SUGGESTED_FROM = 10_000
 """Ids that a mistyped one is compared with: a sweep may have a million."""
 
-NAME_CHARACTERS = 100
 _OF_A_TABLE = {"encoding", "delimiter", "where"}
 """Keys of `input` that say how one table is read: picks are another."""
 

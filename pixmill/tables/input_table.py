@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pixmill.config.bucket_address import is_bucket_url
+from pixmill.config.field_types import NAME_CHARACTERS
 from pixmill.config.model import Input
 from pixmill.errors import TableError
 from pixmill.request.registry import did_you_mean
@@ -92,7 +93,7 @@ def name_dataset(path: str) -> str:
         # `pets.csv.gz` has two endings.
         stem = part.partition(".")[0]
         # What the name of a config may have, which folders, URLs and Prefect are called after.
-        name = re.sub(r"[^A-Za-z0-9_-]+", "-", stem)[:100].strip("-_")
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", stem)[:NAME_CHARACTERS].strip("-_")
         if name:
             return name
         if not glob.has_magic(stem):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pixmill.config.field_types import NAME_PATTERN
 from pixmill.config.loading import load_config
 from pixmill.config.model import Config
 from pixmill.datasets.dataset_files import CONFIG, DATASET, MANIFEST, RUNNING
@@ -14,10 +15,6 @@ from pixmill.storage.integrity import manifest_at
 
 SIMULATED = "simulated"
 """The folder of a store in which the simulator's datasets are."""
-
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
-"""The names that a config may have."""
 
 _Version = tuple[tuple[int, int] | None, tuple[int, int] | None]
 
@@ -73,7 +70,7 @@ class DatasetFinder:
     def find(self, key: str) -> StoredDataset | None:
         """Return the dataset with a key; None where there is none."""
         _, _, name = key.partition("/")
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(NAME_PATTERN, name):
             return None
         for place in self._places:
             found = self._read_cached(place / name)
