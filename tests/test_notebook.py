@@ -51,7 +51,6 @@ def test_the_notebook_leads_from_a_frame_to_a_training_set(
     assert "4 rows × 4 points = 16 jobs" in plan
     assert run.count('<img src="data:image/jpeg;base64,') == 16
     assert "simulated: nothing was paid" in run
-    assert "in flight" not in run  # the progress is gone
     assert all(row in winners for row in ("cat-01", "dog-02", "owl-03", "fox-04"))
     assert "4 samples" in export
     assert len(list((tmp_path / "winners").rglob("*.jpg"))) == 4
@@ -73,6 +72,8 @@ class Kernel:
     def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
         self.manager = manager
         self._client = client
+        self.shown: list[str] = []
+        """What the output of a cell with a display of its own was, one after the other."""
 
     def begin(self, code: str) -> str:
         return str(self._client.execute(code))
@@ -90,6 +91,8 @@ class Kernel:
                     printed += content["text"]
                 case "error":
                     printed += "\n".join(content["traceback"])
+                case "display_data" | "update_display_data":
+                    self.shown.append(content["data"]["text/html"])
                 case "status" if content["execution_state"] == "idle":
                     return self._read_reply(message), printed
 
@@ -151,6 +154,9 @@ def test_a_kernel_that_is_interrupted_killed_and_started_again_pays_nothing_twic
         with start_kernel(tmp_path) as kernel:
             status, said = kernel.run(f"import pixmill\n{cell}")
             assert status == "ok", said
+            # The notebook is saved without the progress.
+            assert "in flight" in "".join(kernel.shown)
+            assert kernel.shown[-1] == ""
         keys = slow.bill.keys
         assert len(keys) == len(set(keys))
         # Those in flight at the kill are in doubt: held, never sent again unasked.

@@ -163,7 +163,9 @@ def test_every_path_of_a_config_that_is_none_is_a_mistake_with_its_key(
     with pytest.raises(ConfigError) as caught:
         load_config(written_config(key, written))
     assert f"  {key}: " in str(caught.value)
-    assert problem in str(caught.value) or "at least 1 character" in str(caught.value)
+    # Of an empty text pydantic says so where a key is not a path alone.
+    words = [problem] if written else [problem, "at least 1 character"]
+    assert any(word in str(caught.value) for word in words)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.main import get_command
 
+from pixmill.cli import app
 from pixmill.cli.console import print_json
 from pixmill.config.json_schema import schema_text
 from tests.conftest import ROOT, Bill, Project, Simulated, run_config
@@ -47,25 +49,7 @@ def json_line(done: ChunkResult) -> dict[str, object]:
     return json.loads(lines[0])  # type: ignore[no-any-return]
 
 
-COMMANDS = [
-    "init",
-    "validate",
-    "plan",
-    "run",
-    "retry",
-    "report",
-    "status",
-    "verify",
-    "repair",
-    "score",
-    "bill",
-    "export",
-    "compare",
-    "promote",
-    "ledger",
-    "schema",
-    "simulate",
-]
+COMMANDS = list(get_command(app).commands)  # type: ignore[attr-defined]
 
 
 def test_help_names_every_command() -> None:

@@ -155,17 +155,20 @@ def test_a_column_of_any_type_in_any_place_is_planned_or_refused_in_words(
 ) -> None:
     template = "{text} {odd}" if place == "template" else None
     project.write_config(request={"prompt": template})
+    planned_columns = 0
     for name, odd in (EVERY if place in ("prompt", "no place") else SOME).items():
         try:
             plan = planned(project, odd, PLACES[place])
         except TableError as error:
             assert "odd" in str(error), name
             continue
+        planned_columns += 1
         assert plan.rows == len(odd) or place == "where"
         told = [row for batch in plan.batches() for row in invalid_rows(batch)]
         assert len(told) == plan.invalid, name
         if place == "no place":
             assert plan.invalid == 0, name
+    assert planned_columns
 
 
 def test_files_of_any_two_types_are_read_as_one_table_or_refused_in_words(
