@@ -121,6 +121,8 @@ def test_equal_frames_are_one_file_and_old_ones_are_forgotten(tmp_path: Path) ->
     for number in range(2, 5):
         os.utime(first, (0, 0))
         latest = write_frame(pd.DataFrame({"n": [number]}), tmp_path)
+    forget_frames(latest, 4)
+    assert first.exists()
     forget_frames(latest, 3)
     assert latest.exists()
     assert not first.exists()
