@@ -85,7 +85,6 @@ def plan(
     from pixmill.config.loading import load_config
     from pixmill.datasets.dry_publication import publish_dry
     from pixmill.datasets.gate import check_gate_columns
-    from pixmill.execution.prepare import limit_to_rows
     from pixmill.planning.planner import plan_config
 
     made = plan_config(load_config(config, overrides or ()))
@@ -102,7 +101,7 @@ def plan(
         echo(f"      {count.describe()}")
     _print_request(made)
     print_changes(made)
-    would = _describe_run(made, limit_to_rows(made, limit, rows))
+    would = _describe_run(made, made.limit_to_rows(limit, rows))
     flags = [
         f"{flag} {count}"
         for flag, count in (("--limit", limit), ("--rows", rows))
@@ -121,6 +120,21 @@ def plan(
         )
 
 
+def _find_refusal(made: "Plan") -> str | None:
+    """Return why a run would refuse the table, None where it would not."""
+    from pixmill.datasets.publishing import published_folder
+    from pixmill.datasets.step_back import check_has_rows
+    from pixmill.execution.spending_rules import check_invalid
+
+    try:
+        check_invalid(made)
+        if not made.rows:
+            check_has_rows(made, published_folder(made.config))
+    except TableError as error:
+        return str(error).partition("; nothing was sent")[0]
+    return None
+
+
 def _has_runs(config: "Config") -> bool:
     """Whether the ledger knows of runs: one that a refused run has opened is as good as none."""
     from pixmill.ledger import open_ledger, queries
@@ -137,10 +151,13 @@ def _has_runs(config: "Config") -> bool:
 def _describe_run(made: "Plan", limit: int | None) -> dict[str, Any]:
     """Print what `run` with these flags would do, and return it as plain JSON values."""
     from pixmill.datasets.changed_seeds import count_changed_seeds
-    from pixmill.datasets.publishing import published_folder
-    from pixmill.datasets.step_back import check_has_rows
-    from pixmill.execution.spending_rules import check_invalid, ledger_place
+    from pixmill.execution.spending_rules import ledger_place
 
+    refused = _find_refusal(made)
+    if refused:
+        echo(f"run would refuse: {refused}")
+        # As it sends nothing, it has no first rows and costs nothing.
+        limit = 0
     config = made.config
     to_pay = made.to_pay if limit is None else min(limit, made.to_pay)
     jobs = made.jobs_to_pay(to_pay)
@@ -156,15 +173,7 @@ def _describe_run(made: "Plan", limit: int | None) -> dict[str, Any]:
             "per_key derives seeds from the row key, so that edits keep them"
         )
     cost = made.cost_of(limit)
-    refused = None
-    try:
-        check_invalid(made)
-        if not made.rows:
-            check_has_rows(made, published_folder(config))
-    except TableError as error:
-        refused = str(error).partition("; nothing was sent")[0]
-        echo(f"run would refuse: {refused}")
-    if to_pay and not refused:
+    if to_pay:
         listed = ", ".join(first)
         is_all = len(rows) == len(first) and to_pay == len(looked_at)
         more = "" if is_all else ", …"
@@ -182,7 +191,7 @@ def _describe_run(made: "Plan", limit: int | None) -> dict[str, Any]:
             echo(f"run would start a new ledger: {ledger_place(config)}")
     return {
         "refused": refused,
-        "calls": 0 if refused else to_pay,
+        "calls": to_pay,
         "cost": None if cost is None else float(cost),
         "first_rows": first,
     }

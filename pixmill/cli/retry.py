@@ -1,10 +1,11 @@
 """The command `retry`: pays once more for jobs that have an outcome."""
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pixmill.cli.console import ConfigPath, Json, Overrides, echo
+from pixmill.cli.console import ConfigPath, Json, Overrides, echo, place
 from pixmill.cli.run import RunRequest, pay
 from pixmill.errors import UserError
 from pixmill.text import counted
@@ -41,6 +42,7 @@ def retry(
         str | None,
         typer.Option(
             metavar="TABLE",
+            parser=place,
             help="Reject the candidates that this table marks, and ask for the next ones.",
         ),
     ] = None,
@@ -74,20 +76,17 @@ def retry(
 
 def _record_picks(config: "Config", picks: str) -> None:
     from pixmill.execution.picks import record_picks
+    from pixmill.execution.spending_rules import ledger_place
     from pixmill.ledger import ledger_exists, open_ledger
 
-    ledger = None
-    if ledger_exists(config.ledger_address):
-        ledger = open_ledger(config.ledger_address)
-    if ledger is None:
+    # Opening one would make it.
+    if not ledger_exists(config.ledger_address):
         raise UserError(
-            f"there is no ledger in {config.ledger or config.store_path}",
-            hint="run `pixmill run` first, and look at what it draws",
+            f"there is no ledger at {ledger_place(config)}, so no candidate is known",
+            hint="run `pixmill run` to create it, and look at what it draws",
         )
-    try:
+    with closing(open_ledger(config.ledger_address)) as ledger:
         found = record_picks(config, ledger, picks)
-    finally:
-        ledger.close()
     echo(
         f"{counted(found.rejected, 'candidate')} rejected, {found.starred:,} not any more"
     )

@@ -6,6 +6,7 @@ What the ledger forgets is where a file was, never that it was paid for.
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -41,18 +42,15 @@ def drop_damaged_records(
     """Let the ledger forget the files, among those of the config's jobs, that are gone
     or not what was stored.
     """
-    ledger = open_ledger(config.ledger_address)
-    if ledger is None:
-        raise PixmillError(f"{config.ledger_address} could not be opened")
     checked = Checked()
-    try:
-        with ThreadPoolExecutor(THREADS) as pool:
-            for was_forgotten in _checks(config, ledger, pool):
-                checked.images += 1
-                checked.forgotten += was_forgotten
-                on_progress(checked)
-    finally:
-        ledger.close()
+    with (
+        closing(open_ledger(config.ledger_address)) as ledger,
+        ThreadPoolExecutor(THREADS) as pool,
+    ):
+        for was_forgotten in _checks(config, ledger, pool):
+            checked.images += 1
+            checked.forgotten += was_forgotten
+            on_progress(checked)
     return checked
 
 

@@ -50,7 +50,7 @@ def record_picks(config: Config, ledger: Ledger, path: str) -> PickCounts:
     missing = [name for name in _COLUMNS if name not in table.schema.names]
     if missing:
         raise UserError(
-            f"{path} has no column {', '.join(missing)}",
+            f"--picks {path} has no column {' and no column '.join(missing)}",
             hint=f"picks of candidates have {', '.join(_COLUMNS)}, and with a sweep point_id",
         )
     has_points = "point_id" in table.schema.names
@@ -64,7 +64,7 @@ def record_picks(config: Config, ledger: Ledger, path: str) -> PickCounts:
         for number, (key, mark) in enumerate(zip(keys, columns["pick"], strict=True)):
             if not mark:
                 continue
-            where = f"{path}, row {batch.first_row + number}"
+            where = f"--picks {path}, row {batch.first_row + number}"
             if mark not in (REJECT, STAR):
                 raise UserError(f"{where}: pick is {mark!r}, not {REJECT} or {STAR}")
             if key not in images:

@@ -36,7 +36,6 @@ from pixmill.execution.worker_pool import WorkerPool
 from pixmill.ledger import Ledger, open_ledger, queries
 from pixmill.planning.input_check import review_inputs
 from pixmill.planning.input_images import InputCounts
-from pixmill.planning.plan import Plan
 from pixmill.planning.planned_state import PlannedState
 from pixmill.provider.client import Client
 from pixmill.storage import open_store
@@ -251,8 +250,6 @@ def prepare(
     if limit is not None and limit < 0:
         raise ConfigError(f"limit: {limit} is less than 0")
     ledger = open_ledger(config.ledger_address)
-    if ledger is None:
-        raise PixmillError(f"{config.ledger_address} could not be opened")
     try:
         selection = partial(retried.select, ledger) if retried else None
         found = plan_run(config, ledger, selection)
@@ -265,10 +262,10 @@ def prepare(
 
             open_store(config)  # one that can't be opened is no fault of the table
             publish_dry(found.plan)
-        most = limit_to_rows(found.plan, limit, rows)
+        most = found.plan.limit_to_rows(limit, rows)
         reviewed = review_inputs(found.plan, ledger, most, on_inputs)
         # Again, as rows whose input images are bad are not paid for: those after them must not be either.
-        limit = limit_to_rows(reviewed, limit, rows)
+        limit = reviewed.limit_to_rows(limit, rows)
         found = found._replace(plan=reviewed)
         return PreparedRun(
             config,
@@ -281,15 +278,6 @@ def prepare(
     except BaseException:
         ledger.close()
         raise
-
-
-def limit_to_rows(plan: Plan, limit: int | None, rows: int | None) -> int | None:
-    """Return how many keys may be paid for where it is those of the first `rows` rows, `limit` at most."""
-    if rows is None:
-        return limit
-    # Keys are paid for in input order, so that a number is all that tells these from later ones.
-    of_rows = plan.count_in_rows(rows)
-    return of_rows if limit is None else min(limit, of_rows)
 
 
 @contextmanager

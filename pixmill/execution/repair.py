@@ -28,6 +28,7 @@ from pixmill.execution.damaged_records import Checked, drop_damaged_records
 from pixmill.execution.prepare import prepare
 from pixmill.execution.run import ActiveRun
 from pixmill.execution.run_summary import EXIT_REFUSED, RunSummary
+from pixmill.execution.spending_rules import ledger_place
 from pixmill.ledger import MissingImages, ledger_exists
 from pixmill.planning.input_images import InputCounts
 from pixmill.signals import EXIT_INTERRUPTED, graceful_shutdown
@@ -123,7 +124,7 @@ def repair(
     # Refused before a ledger is made: an empty one would forget every image.
     if not ledger_exists(config.ledger_address):
         raise UserError(
-            f"there is no ledger in {config.ledger or config.store_path}, so nothing is known "
+            f"there is no ledger at {ledger_place(config)}, so nothing is known "
             "of its images",
             hint="run `pixmill run` to create it; if there was one, restore it from a backup",
         )

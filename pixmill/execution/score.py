@@ -8,6 +8,7 @@ from pixmill.config.model import Config
 from pixmill.errors import UserError
 from pixmill.execution.prepare import prepare
 from pixmill.execution.run_summary import EXIT_REFUSED, RunSummary
+from pixmill.execution.spending_rules import ledger_place
 from pixmill.ledger import ledger_exists
 from pixmill.signals import EXIT_INTERRUPTED, graceful_shutdown
 
@@ -58,7 +59,7 @@ def score(config: Config) -> Scored:
         )
     if not ledger_exists(config.ledger_address):
         raise UserError(
-            f"there is no ledger in {config.ledger or config.store_path}, so no image is known",
+            f"there is no ledger at {ledger_place(config)}, so no image is known",
             hint="run `pixmill run` to create it",
         )
     with (

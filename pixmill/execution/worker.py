@@ -330,9 +330,8 @@ def _open_ledger_of(request: ChunkRequest) -> Ledger:
     if seen:
         known = seen.read(has_run, request.run_id)
         seen.close()
-        ledger = open_ledger(address) if known else None
-        if ledger:
-            return ledger
+        if known:
+            return open_ledger(address)
     raise PixmillError(
         f"{address} on {socket.gethostname()} is not the ledger of this run",
         hint="workers on other machines need `ledger: postgresql+psycopg://…` and a store that "

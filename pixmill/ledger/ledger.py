@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import pyarrow as pa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -286,6 +286,16 @@ class Ledger:
     ) -> Answer:
         with self.database.reading.connect() as connection:
             return query(connection, *about, **options)
+
+
+@overload
+def open_ledger(
+    address: Path | str, *, read_only: Literal[False] = False
+) -> Ledger: ...
+
+
+@overload
+def open_ledger(address: Path | str, *, read_only: Literal[True]) -> Ledger | None: ...
 
 
 def open_ledger(address: Path | str, *, read_only: bool = False) -> Ledger | None:

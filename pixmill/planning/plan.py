@@ -228,11 +228,16 @@ class Plan:
             total += job.price.most
         return total if self.config.budget.highest_price is not None else None
 
-    def count_in_rows(self, rows: int) -> int:
-        """How many of the keys to pay for the first `rows` rows of the table have."""
+    def limit_to_rows(self, limit: int | None, rows: int | None) -> int | None:
+        """Return how many keys may be paid for: at most `limit`, and only those of the first `rows` rows
+        of the table; None for all."""
+        if rows is None:
+            return limit
+        # Keys are paid for in input order, so that a number is all that tells these from later ones.
         positions = rows * len(self.expander.variants)
-        to_pay = np.count_nonzero(self.pending[:positions])
-        return int(to_pay - np.count_nonzero(self.submitted < positions))
+        pending = np.count_nonzero(self.pending[:positions])
+        of_rows = int(pending - np.count_nonzero(self.submitted < positions))
+        return of_rows if limit is None else min(limit, of_rows)
 
     @cached_property
     def prices(self) -> PriceList:

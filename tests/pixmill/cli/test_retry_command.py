@@ -70,10 +70,12 @@ def test_rejected_candidates_ask_for_the_next_ones(
     picks = project.folder / "picks.csv"
     picks.write_text("row_key,candidate,pick\nr1,0,reject\n")
     early = quick("retry", config, "--picks", str(picks), "--yes")
-    assert_usage_error(early, "there is no ledger in")
+    assert_usage_error(early, "there is no ledger at")
     assert quick(*run_arguments(config)).report["calls"] == 2
     both = quick("retry", config, "--picks", str(picks), "--code", "50500")
     assert_usage_error(both, "--picks says by itself")
+    unclear = quick("retry", config, "--picks", "$HOME/picks.csv")
+    assert_usage_error(unclear, "contains $HOME")
     done = quick("retry", config, "--picks", str(picks), "--yes", "--json")
     assert "1 candidate rejected" in done.stderr
     assert done.report["calls"] == 1
