@@ -9,9 +9,9 @@ import typer
 
 from pixmill.cli.console import SIMULATED, Json, echo, place, print_json
 from pixmill.cli.store_argument import (
+    GivenStore,
     StorePath,
-    config_of,
-    ledger_address,
+    find_store,
     open_store_ledger,
 )
 from pixmill.cli.tables import clean_cell, make_table, print_parts
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from pixmill.config.model import Config
     from pixmill.ledger.billing.bill import Bill, Line
     from pixmill.ledger.billing.queries import UnmatchedIds
     from pixmill.ledger.billing.reconciliation import Day, Reconciliation
@@ -73,10 +74,11 @@ def bill(
     from pixmill.ledger.billing.reconciliation import compare, days_of, read_export
 
     names = grouping(by)
-    zone = _find_zone(store, timezone)
+    given = find_store(store)
+    zone = _find_zone(given.config, timezone)
     period = month_period(month, zone, datetime.now(UTC))
     reconciliation = None
-    with open_store_ledger(store) as ledger:
+    with open_store_ledger(given) as ledger:
         if against:
             export = read_export(against, zone)
             if month is None:
@@ -84,7 +86,7 @@ def bill(
                 period = days_of(export, zone) or period
             reconciliation = compare(ledger, export, period)
         made = make_bill(ledger, period, names)
-    _print_bill(made, is_simulated=_is_simulated(store))
+    _print_bill(made, is_simulated=_is_simulated(given))
     if reconciliation:
         _print_reconciliation(reconciliation)
     if as_json:
@@ -94,13 +96,13 @@ def bill(
     raise typer.Exit(EXIT_DIFFERS if differs else 0)
 
 
-def _is_simulated(store: str) -> bool:
-    """Whether the ledger of `store` is the simulator's, which has a folder of its own in each store."""
-    address = ledger_address(store)
-    return isinstance(address, Path) and address.absolute().parent.name == "simulated"
+def _is_simulated(given: GivenStore) -> bool:
+    """Whether the ledger is the simulator's, which has a folder of its own in each store."""
+    ledger = given.ledger
+    return isinstance(ledger, Path) and ledger.absolute().parent.name == "simulated"
 
 
-def _find_zone(store: str, given: str | None) -> "ZoneInfo":
+def _find_zone(config: "Config | None", given: str | None) -> "ZoneInfo":
     """Return the time zone that was given, or else that of the config, or of the provider. Raises UserError."""
     from zoneinfo import ZoneInfo
 
@@ -108,7 +110,6 @@ def _find_zone(store: str, given: str | None) -> "ZoneInfo":
 
     name = given
     if name is None:
-        config = config_of(store)
         name = config.budget.timezone if config else ZONE
     try:
         return ZoneInfo(name)

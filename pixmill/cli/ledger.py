@@ -7,9 +7,9 @@ import typer
 
 from pixmill.cli.console import Force, Json, echo, print_json
 from pixmill.cli.store_argument import (
+    GivenStore,
     StorePath,
-    config_of,
-    ledger_address,
+    find_store,
     open_store_ledger,
 )
 from pixmill.local_paths import given_path
@@ -33,7 +33,7 @@ def backup(
     from pixmill.ledger.backup import back_up
 
     # Opened read-only: a path without a ledger is an error, and no ledger is made there.
-    with open_store_ledger(store) as source:
+    with open_store_ledger(find_store(store)) as source:
         copy = back_up(source, out, overwrite=force)
     echo(f"wrote {copy.path}: {format_bytes(copy.bytes)}, checked")
     echo(f"  {copy.jobs:,} jobs, {copy.attempts:,} calls, {copy.runs:,} runs")
@@ -46,11 +46,12 @@ def stats(store: StorePath, as_json: Json = False) -> None:
     """Show the sizes of ledger and images and what the ledger holds."""
     from pixmill.ledger.stats import read_stats
 
-    with open_store_ledger(store) as source:
+    given = find_store(store)
+    with open_store_ledger(given) as source:
         figures = {
             "ledger": str(source.address),
             **source.read(source.database.sizes),
-            **_count_images(store),
+            **_count_images(given),
             **source.read(read_stats),
         }
     size = format_bytes(figures["ledger_bytes"])
@@ -88,16 +89,14 @@ def format_bytes(number: float) -> str:
     return f"{number / 1000:,.1f} TB"
 
 
-def _count_images(store: str) -> dict[str, int]:
+def _count_images(given: GivenStore) -> dict[str, int]:
     """Count the images of a store; empty where only a database is named, which knows no folder."""
     from pixmill.storage import FolderStore, open_store
 
-    config = config_of(store)
-    if config:
-        return open_store(config).image_sizes()
-    address = ledger_address(store)
-    if isinstance(address, Path):
-        return FolderStore(address.parent).image_sizes()
+    if given.config:
+        return open_store(given.config).image_sizes()
+    if isinstance(given.ledger, Path):
+        return FolderStore(given.ledger.parent).image_sizes()
     return {}
 
 

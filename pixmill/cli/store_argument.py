@@ -1,9 +1,9 @@
-"""The argument STORE of `bill` and `ledger`, and the ledger that it means."""
+"""The argument STORE of `bill`, `ledger` and `view`, and the ledger that it means."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -26,12 +26,22 @@ StorePath = Annotated[
 ]
 
 
+class GivenStore(NamedTuple):
+    """What the argument STORE means."""
+
+    config: "Config | None"
+    """The config that it is the path of, `None` where it is a folder, a ledger or a database."""
+
+    ledger: Path | str
+    """The file or the database URL of its ledger, which may not be there."""
+
+
 @contextmanager
-def open_store_ledger(store: str) -> "Iterator[Ledger]":
+def open_store_ledger(given: GivenStore) -> "Iterator[Ledger]":
     """Open the ledger of a store for reading. Raises UserError where there is none."""
     from pixmill.ledger import open_ledger
 
-    address = ledger_address(store)
+    address = given.ledger
     ledger = open_ledger(address, read_only=True)
     if ledger is None:
         simulated = Path(address).with_name("simulated") / "ledger.db"
@@ -50,17 +60,18 @@ def config_of(store: str) -> "Config | None":
     return load_config(store) if store.endswith((".yaml", ".yml")) else None
 
 
-def ledger_address(store: str) -> Path | str:
-    """Return the file or the database URL of the ledger that `store` means. Raises UserError for a bucket."""
+def find_store(store: str) -> GivenStore:
+    """Return what the text of an argument STORE means. Raises UserError for a bucket, ConfigError."""
     config = config_of(store)
     if config:
-        return config.ledger_address
+        return GivenStore(config, config.ledger_address)
     if is_bucket_url(store):
         raise UserError(
             f"{store.partition('?')[0]} is a bucket, which can't hold a ledger",
             hint="pass the config, or the database that its `ledger` names: postgresql+psycopg://…",
         )
     if is_database_url(store):
-        return store
+        return GivenStore(None, store)
+    path = Path(store)
     # A copy of a ledger may have any name.
-    return Path(store) if Path(store).is_file() else Path(store) / "ledger.db"
+    return GivenStore(None, path if path.is_file() else path / "ledger.db")
