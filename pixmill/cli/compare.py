@@ -11,7 +11,7 @@ import typer
 from pixmill.cli.console import Json, echo, place, print_json
 from pixmill.cli.tables import clean_cell, make_table, print_parts
 from pixmill.local_paths import given_path
-from pixmill.text import amount, counted, in_words, money
+from pixmill.text import amount, counted, in_words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -136,8 +136,8 @@ def _money_cells(
     """Return the cells of two amounts and of their difference, which is empty where they can't be compared."""
     a = found.measures_a
     b = found.measures_b
-    cell_a = "unknown" if before is None else money(before, a.currency)
-    cell_b = "unknown" if after is None else money(after, b.currency)
+    cell_a = a.describe_cost(before)
+    cell_b = b.describe_cost(after)
     if before is None or after is None or a.currency != b.currency:
         return cell_a, cell_b, ""
     # Sums of floats: the same prices in another order differ in the last digit.

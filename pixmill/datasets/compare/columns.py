@@ -35,6 +35,7 @@ _COLUMNS = (
     "cost",
     "currency",
     "latency_ms",
+    "provider",
 )
 
 Integers = NDArray[np.int64]
@@ -86,6 +87,9 @@ class Jobs:
     currency: str | None
     """That of the costs."""
 
+    providers: frozenset[str]
+    """Who answered."""
+
 
 def read_jobs(side: ComparedDataset) -> Jobs:
     """Read the columns of a side, batch by batch.
@@ -94,6 +98,7 @@ def read_jobs(side: ComparedDataset) -> Jobs:
     """
     texts: set[str] = set()
     currencies: set[str] = set()
+    providers: set[str] = set()
     with open_dataset(side.path) as dataset:
         own = own_columns(dataset.schema_arrow)
         names = [own[name] for name in _COLUMNS]
@@ -104,6 +109,7 @@ def read_jobs(side: ComparedDataset) -> Jobs:
             columns = pa.table({name: batch.column(own[name]) for name in _COLUMNS})
             parts.append(_read_part(columns))
             currencies.update(_distinct(columns["currency"]))
+            providers.update(_distinct(columns["provider"]))
             room = MAX_PARAMS - len(texts)
             texts.update(_distinct(columns["params"])[:room])
     joined = {}
@@ -118,6 +124,7 @@ def read_jobs(side: ComparedDataset) -> Jobs:
         **joined,
         parameter_sets=frozenset(texts),
         currency=min(currencies, default=None),
+        providers=frozenset(providers),
     )
 
 

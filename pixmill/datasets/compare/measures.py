@@ -7,6 +7,7 @@ import numpy as np
 
 from pixmill.datasets.compare.columns import Floats, Jobs
 from pixmill.ledger.records import OUTCOMES
+from pixmill.text import money
 
 
 class Measures(NamedTuple):
@@ -31,6 +32,15 @@ class Measures(NamedTuple):
     """Of the calls that were answered."""
 
     latency_p95_ms: float | None
+
+    simulated: bool
+    """Whether the simulator alone answered, whom nobody pays."""
+
+    def describe_cost(self, cost: float | None) -> str:
+        """Say one of its costs: `0.40 CNY`."""
+        if cost is not None:
+            return money(cost, self.currency)
+        return "simulated" if self.simulated else "unknown"
 
 
 def measure(jobs: Jobs) -> Measures:
@@ -63,6 +73,7 @@ def measure(jobs: Jobs) -> Measures:
         currency=jobs.currency,
         latency_median_ms=quantile(jobs.latency_ms, 0.5),
         latency_p95_ms=quantile(jobs.latency_ms, 0.95),
+        simulated=jobs.providers == {"simulator"},
     )
 
 

@@ -11,7 +11,7 @@ from pixmill.datasets.report.image_links import stored_file
 from pixmill.datasets.report.page import PAGE, check_page, compare_page
 from pixmill.errors import UserError
 from pixmill.storage.atomic_write import atomic_write
-from pixmill.text import counted, in_words, money
+from pixmill.text import counted, in_words
 
 MOST_PAIRS = 300
 """Pairs on the page: those that differ most."""
@@ -93,10 +93,7 @@ def _list_figures(found: Comparison) -> list[_Figures]:
         counts = (side.statuses.get(status, 0) for side in (a, b))
         rows.append(_Figures(in_words(status), *(f"{count:,}" for count in counts)))
     rows.append(_Figures("usable images", f"{a.images:,}", f"{b.images:,}"))
-    costs = (
-        "unknown" if side.cost is None else money(side.cost, side.currency)
-        for side in (a, b)
-    )
+    costs = (side.describe_cost(side.cost) for side in (a, b))
     rows.append(_Figures("cost", *costs))
     return rows
 

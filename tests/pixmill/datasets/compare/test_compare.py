@@ -83,6 +83,24 @@ def test_a_cost_that_is_not_known_is_never_guessed(
     assert two(tmp_path, *sides).headline() == says
 
 
+def test_what_the_simulator_made_is_called_simulated_and_no_cost_is_unknown(
+    tmp_path: Path,
+) -> None:
+    shelf = Shelf(tmp_path)
+    found = two(
+        tmp_path,
+        [shelf.job(0, provider="simulator")],
+        [shelf.job(0, provider="gateway")],
+    )
+    measures = (found.measures_a, found.measures_b)
+    said = [side.describe_cost(side.cost) for side in measures]
+    assert said == ["simulated", "unknown"]
+    assert [side.simulated for side in measures] == [True, False]
+    # At prices to try out it has amounts.
+    tried = two(tmp_path, [shelf.job(0, provider="simulator", cost=0.2)], [])
+    assert tried.measures_a.describe_cost(tried.measures_a.cost) == "0.20 CNY"
+
+
 def test_costs_are_added_up_as_decimals(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
     jobs = [shelf.job(at, cost=0.1) for at in range(3)]
