@@ -3,8 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pixmill.config.model import Provider
+
 _OF_POINTS = frozenset({"exclude", "only"})
 """Keys of a sweep that leave out points and make none."""
+
+_DEFAULT_KIND = Provider.model_fields["kind"].default
+"""The provider of a section that names none."""
 
 _IMAGE_ROLES = ("image_url", "image_file")
 """Of which a config may map one."""
@@ -32,9 +37,10 @@ def _keep_compatible(
     name: str, base: Mapping[str, Any], own: Mapping[str, Any]
 ) -> Mapping[str, Any]:
     """Return what of the section `name` of a base can be beside what a config says itself."""
-    if name == "provider" and own.get("kind", base.get("kind")) != base.get("kind"):
+    if name == "provider":
+        kind = base.get("kind", _DEFAULT_KIND)
         # The address and the key of another provider are not those of this one.
-        return {}
+        return base if own.get("kind", kind) == kind else {}
     if name == "sweep" and own.keys() - _OF_POINTS:
         # A part of another sweep would be one that nobody asked for.
         return {}

@@ -73,10 +73,10 @@ def _value_of(expression: re.Match[str]) -> str:
             "provider.api_key_env and api_key_file say where a key is, PGPASSWORD is the "
             "database's own"
         )
+    value = os.environ.get(name)
     # As a shell has it, a variable that is empty is like one that is not set where there is a default.
-    value = os.environ.get(name) or default
-    if value is None:
-        value = os.environ.get(name)
+    if not value and default is not None:
+        return default
     if value is None:
         raise ValueError(
             f"contains {expression[0]}, and the environment variable {name} is not set; "

@@ -58,6 +58,22 @@ def test_the_keys_of_another_file_are_the_defaults(tmp_path: Path, team: None) -
     assert load_config(tmp_path / "resolved.yaml") == loaded
 
 
+def test_the_provider_of_a_base_that_names_no_kind_is_the_simulator(
+    tmp_path: Path, team: None
+) -> None:
+    """An address of it is inherited by a config that names it."""
+    (tmp_path / "base.yaml").write_text(
+        BASE.partition("provider:")[0]
+        + "provider: {base_url: 'http://127.0.0.1:8099'}\n"
+    )
+    for own, expected in (
+        ("provider: {kind: simulator}", "http://127.0.0.1:8099"),
+        ("provider: {kind: volcengine}", None),
+    ):
+        (tmp_path / "own.yaml").write_text(f"extends: base.yaml\n{own}\n")
+        assert load_config(tmp_path / "own.yaml").provider.base_url == expected
+
+
 @pytest.mark.parametrize(
     ("own", "section", "expected"),
     [
