@@ -15,9 +15,8 @@ from uuid import UUID
 from prefect.schedules import Cron
 
 from deployments.server import require_server
+from deployments.work_pool import POOL
 from flows.generate import generate_dataset
-
-POOL = "pixmill"
 
 
 def deploy(project: str, config: str, store: str) -> UUID:

@@ -21,7 +21,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelling
 
-POOL = "pixmill"
+from deployments.work_pool import POOL
+
 SECONDS = 60
 """About twice what a worker gives a run that is cancelled."""
 

@@ -21,12 +21,12 @@ from typing import NamedTuple
 
 import requests
 
+from deployments.work_pool import POOL
 from pixmill.cli.embedded_prefect import START_SECONDS
 from pixmill.errors import PixmillError
 from pixmill.subprocesses import start_child, stop_child
 
 ROOT = Path(__file__).resolve().parent.parent
-POOL = "pixmill"
 KEYS = ("PIXMILL_API_KEY", "VOLC_ACCESSKEY", "VOLC_SECRETKEY", "VOLC_SESSION_TOKEN")
 """What only the worker has any business to know."""
 
