@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from pixmill.execution.active_runs import FlowParameters
     from pixmill.execution.prepare import PreparedRun
     from pixmill.execution.retry_selection import RetrySelection
+    from pixmill.execution.run import ActiveRun
     from pixmill.execution.run_summary import RunSummary
 
 
@@ -171,9 +172,13 @@ class _Paying:
         self._is_said = False
         """Whether it was said how the run went."""
 
+    @property
+    def _started(self) -> "ActiveRun | None":
+        return self.run.started if self.run else None
+
     def first_signal(self, name: str) -> None:
         """End what has sent nothing. Raises KeyboardInterrupt there."""
-        if self.run is None or self.run.started is None:
+        if self._started is None:
             raise KeyboardInterrupt
         words = f"{name}: the run is over, all of it is recorded; waiting for Prefect"
         # On a thread of its own: the interrupted code may be about to print.
@@ -181,7 +186,7 @@ class _Paying:
 
     def second_signal(self) -> None:
         """Leave at once, with the report where there is one."""
-        started = self.run.started if self.run else None
+        started = self._started
         if started is None or started.summary is None:
             os._exit(EXIT_INTERRUPTED)
         if self._is_said:
@@ -237,7 +242,6 @@ def _carry_out(order: RunRequest, paying: _Paying) -> "RunSummary":
                 retried,
                 rows=order.rows,
                 faults=order.faults,
-                flow_parameters=order.flow_parameters,
             )
         )
         # What the flow is called with has to be what was planned.

@@ -57,7 +57,6 @@ class PreparedRun:
         limit: int | None,
         *,
         faults: Path | None = None,
-        flow_parameters: FlowParameters | None = None,
     ) -> None:
         self.config = config
         self.ledger = ledger
@@ -65,8 +64,9 @@ class PreparedRun:
         self.plan = planned.plan
         self.limit = limit
         """How many job keys it pays for at most (`--limit`), `None` for all of them."""
-        self.flow_parameters = flow_parameters
-        """The flow that this run waits for; `None`: it was prepared by its flow."""
+        self.flow_parameters: FlowParameters | None = None
+        """What the flow is called with for which this run waits, set before that; `None`: the flow
+        prepared it."""
         self.ledger_existed = ledger.read(queries.has_runs)
         self.run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         self.stop = StopSignal()
@@ -234,7 +234,6 @@ def prepare(
     *,
     rows: int | None = None,
     faults: Path | None = None,
-    flow_parameters: FlowParameters | None = None,
 ) -> PreparedRun:
     """Open the ledger, look at input images where the config wants that, and plan a
     run; nothing is paid.
@@ -242,9 +241,8 @@ def prepare(
     With `rows` it pays for what the first so many rows of the table ask for, and nothing
     else. `retried` are jobs to pay for again; they are marked when the run starts.
     `on_inputs` is called with how far the look is. `faults` is a file of what the
-    built-in simulator does wrong, to rehearse with. `flow_parameters` name the flow
-    that takes the run over. Raises TableError (also for a table that could never be
-    published), LedgerError, and PixmillError where images can't be kept.
+    built-in simulator does wrong, to rehearse with. Raises TableError (also for a table that
+    could never be published), LedgerError, and PixmillError where images can't be kept.
     """
     # The flow's form and Python take any number, and a slice by -1 would be all jobs but the last.
     if limit is not None and limit < 0:
@@ -273,7 +271,6 @@ def prepare(
             found,
             limit,
             faults=faults,
-            flow_parameters=flow_parameters,
         )
     except BaseException:
         ledger.close()

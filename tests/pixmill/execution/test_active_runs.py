@@ -17,7 +17,8 @@ def test_a_flow_takes_over_only_the_run_that_was_planned_for_its_parameters(
     project.use_simulator(simulated)
     path = project.path
     parameters = FlowParameters.of(path, [], None, True)
-    with prepare(load_config(path), flow_parameters=parameters) as planned:
+    with prepare(load_config(path)) as planned:
+        planned.flow_parameters = parameters
         for other in (
             prepare_flow_run(path, ["seed.base=8"], new_store=True),
             prepare_flow_run(path, limit=1, new_store=True),
