@@ -66,7 +66,7 @@ format: $(VENV)/dev ## format the code
 	$(BIN)/ruff format .
 
 docs: $(VENV)/dev ## write the pages of docs/ that are made from the code
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 bench: $(VENV)/dev ## ratios against the alternatives that a user has; docs/benchmarks.md explains them
 	$(BIN)/python benchmarks/whole_run.py

@@ -2,7 +2,6 @@
 
 import ast
 import re
-import runpy
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import pixmill
+from docs.generate import make_pages
 from pixmill.config.model import Config
 from pixmill.datasets.own_error_codes import OWN_CODES
 from pixmill.planning.row_checks import REASONS, REMEDIES
@@ -23,7 +23,7 @@ from pixmill.request.model import Section
 from pixmill.tables.batch import FLAWS
 
 ROOT = Path(__file__).parent.parent
-PAGES: dict[str, str] = runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]()
+PAGES = make_pages()
 DOCS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
