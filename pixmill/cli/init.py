@@ -221,15 +221,10 @@ def _config_text(
 
 def _flow(value: Any, *, quoted: bool = False) -> str:
     """Return a value as YAML on one line."""
-    import yaml  # not for every command
+    from pixmill.config.yaml_writer import write_yaml  # not for every command
 
     style = '"' if quoted else None
-    written = yaml.safe_dump(
-        value,
-        default_flow_style=True,
-        default_style=style,
-        allow_unicode=True,
-        width=1_000_000,
-        sort_keys=False,
+    written = write_yaml(
+        value, default_flow_style=True, default_style=style, width=1_000_000
     )
     return written.removesuffix("\n").removesuffix("\n...")

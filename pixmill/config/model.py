@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import Field, model_validator
 
 from pixmill.config.bucket_address import (
@@ -39,6 +38,7 @@ from pixmill.config.field_types import (
     UrlPath,
     VariableName,
 )
+from pixmill.config.yaml_writer import write_yaml
 from pixmill.request.model import Request, Section, Seed, Sweep
 
 AUTO_CONCURRENCY = 256
@@ -444,6 +444,4 @@ class Config(Section):
 
     def to_yaml(self) -> str:
         """The resolved config as YAML, every default filled in; it contains no secret."""
-        return yaml.safe_dump(
-            self.model_dump(mode="json"), sort_keys=False, allow_unicode=True
-        )
+        return write_yaml(self.model_dump(mode="json"))

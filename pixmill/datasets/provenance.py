@@ -35,7 +35,7 @@ def code_and_config(config: Config) -> dict[str, Any]:
     return {
         "code": _code_stamps(CODE),
         "packages": package_versions(),
-        "config": config.to_yaml(),
+        "config": config.model_dump(mode="json"),
     }
 
 

@@ -6,10 +6,9 @@ Its requests are those of the sweep to the letter, seeds included: what the swee
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import yaml
-
 from pixmill.config.field_types import NAME_CHARACTERS
 from pixmill.config.model import Config, Input
+from pixmill.config.yaml_writer import write_yaml
 from pixmill.errors import UserError
 from pixmill.request.canonical_json import canonical_value
 from pixmill.request.model import Request, Sweep
@@ -46,9 +45,7 @@ class Promotion(NamedTuple):
             for name, value in said.items()
             if name in ("version", "store") or value not in ({}, defaults[name])
         }
-        return f"# {self.title}\n" + yaml.safe_dump(
-            kept, sort_keys=False, allow_unicode=True, width=120
-        )
+        return f"# {self.title}\n" + write_yaml(kept, width=120)
 
 
 def promote_point(

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from pixmill.config.model import Config
+from pixmill.config.yaml_writer import write_yaml
 from pixmill.datasets.dataset_files import MANIFEST
 from pixmill.datasets.export.samples import Exported, Samples
 from pixmill.datasets.export.selection import TRAIN
@@ -88,8 +87,8 @@ def card_text(
         ["made with", f"pixmill {package_versions().get('pixmill', '')}".strip()],
     ]
     statement = _SIMULATED if summary.simulated else _GENERATED
-    shown = yaml.safe_dump(_what_was_asked(config), sort_keys=False, allow_unicode=True)
-    front = yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
+    shown = write_yaml(_what_was_asked(config))
+    front = write_yaml(head)
     return (
         f"---\n{front}---\n\n# {config.name}\n\n{statement}\n\n"
         f"## How many\n\n{_table(counts)}\n\n## How they were made\n\n{_table(made)}\n\n"
