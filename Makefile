@@ -17,12 +17,16 @@ WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # there is little of it, as in a container; and the slow tests keep to the disk.
 IN_MEMORY := $(shell df -k --output=avail /dev/shm 2>/dev/null | awk '$$1 + 0 > 4000000 {print "/dev/shm"}')
 
-# Each test process collects what it is given, and few files have slow tests. In this order the longest
-# come first.
-SLOW_TESTS := $(sort $(shell grep -rl 'mark\.slow' tests --include='*.py'))
+# Each test process collects what it is given, and few files have such tests. In this order the
+# longest of the slow ones come first.
+marked = $(sort $(shell grep -rl 'mark\.$(1)' tests --include='*.py'))
+SLOW_TESTS := $(call marked,slow)
+STACK_TESTS := $(call marked,stack)
 
-# No quick tests are in there, and each test process would import Prefect to find that out.
-NONE_QUICK := $(addprefix --ignore=,tests/deployments tests/flows tests/stack tests/tasks)
+# No quick tests are in there, nor in files that are slow as a whole, and each test process would
+# import Prefect to find that out.
+NONE_QUICK := $(addprefix --ignore=,tests/deployments tests/flows tests/stack tests/tasks \
+	$(shell grep -rlE '^pytestmark = pytest\.mark\.(slow|stack)' tests --include='*.py'))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo stack test test-slow test-stack check soak mutants format docs bench lock clean
@@ -47,7 +51,7 @@ test-slow: $(VENV)/dev ## the slow tests: kills, real scale, processes of all ki
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "slow and not stack" $(or $(TESTS),$(SLOW_TESTS))
 
 test-stack: $(VENV)/stack ## the tests with PostgreSQL, a bucket, Dask and Prefect's workers
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m stack $(TESTS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m stack $(or $(TESTS),$(STACK_TESTS))
 
 check: $(VENV)/dev ## style, types, architecture
 	$(BIN)/ruff check .

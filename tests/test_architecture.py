@@ -244,7 +244,7 @@ def test_the_scripts_of_the_report_have_no_error_that_a_linter_finds(
 def test_no_quick_test_is_where_make_test_does_not_look() -> None:
     makefile = (ROOT / "Makefile").read_text()
     [folders] = re.findall(
-        r"^NONE_QUICK := .*--ignore=,(.*)\)$", makefile, re.MULTILINE
+        r"^NONE_QUICK := .*--ignore=,(.*) \\$", makefile, re.MULTILINE
     )
     marked = re.compile(
         r"^pytestmark = \[?\s*pytest\.mark\.(slow|stack)\b", re.MULTILINE

@@ -11,6 +11,8 @@ from tests.pixmill.datasets.published import Shelf
 from tests.pixmill.datasets.report.conftest import browser, open_report
 from tests.pixmill.datasets.report.open_report import OpenReport
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["browser", "open_report"]
 
 Open = Callable[..., OpenReport]

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from pixmill.config.loading import load_config
 from pixmill.datasets.report import write_report
 from pixmill.execution.picks import record_picks
@@ -12,6 +14,8 @@ from tests.conftest import Project, Simulated, results, run_config, simulator
 from tests.pixmill.datasets.report.open_report import OpenReport
 from tests.pixmill.datasets.report.page_text import column
 from tests.pixmill.run_checks import faults_file
+
+pytestmark = pytest.mark.slow
 
 
 def test_candidates_that_were_not_kept_are_beside_the_one_that_was(

@@ -21,6 +21,8 @@ from tests.pixmill.datasets.report.sample_datasets import (
     with_images,
 )
 
+pytestmark = pytest.mark.slow
+
 Open = Callable[..., OpenReport]
 SCALES = axis("scale", 2, 3)
 STYLES = axis("style", "ink", "oil", "pen")

@@ -107,6 +107,7 @@ def addresses(report: OpenReport) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ended_badly", [False, True], ids=["pictures", "errors"])
 def test_hostile_text_never_runs_and_nothing_is_requested(
     tmp_path: Path, open_report: Open, ended_badly: bool
@@ -128,6 +129,7 @@ def test_hostile_text_never_runs_and_nothing_is_requested(
     )
 
 
+@pytest.mark.slow
 def test_hostile_text_is_shown_as_it_is(tmp_path: Path, open_report: Open) -> None:
     report = open_report(hostile_report(tmp_path, ended_badly=False), "view=gallery")
     for selector in (".prompt", ".name b"):
@@ -135,6 +137,7 @@ def test_hostile_text_is_shown_as_it_is(tmp_path: Path, open_report: Open) -> No
         assert shown[:3] == list(HOSTILE[:3])
 
 
+@pytest.mark.slow
 def test_a_hostile_address_of_the_page_chooses_nothing(
     tmp_path: Path, open_report: Open
 ) -> None:
@@ -159,6 +162,7 @@ SMUGGLED = (
 )
 
 
+@pytest.mark.slow
 def test_the_policy_stops_what_escaping_would_have_missed(
     tmp_path: Path, browser: Any
 ) -> None:
@@ -186,6 +190,7 @@ def test_the_policy_stops_what_escaping_would_have_missed(
     page.close()
 
 
+@pytest.mark.slow
 def test_scripts_can_not_make_markup_from_text(tmp_path: Path, browser: Any) -> None:
     of = config(tmp_path)
     publish(of, jobs_of(input_rows(1)))

@@ -159,6 +159,7 @@ def test_images_without_a_single_score_have_no_chart(tmp_path: Path) -> None:
     assert summary_of(tmp_path, jobs).scores == ()
 
 
+@pytest.mark.slow
 def test_the_gallery_is_filtered_by_flags_and_ranges_and_sorted_by_scores(
     page: Path, open_report: Open
 ) -> None:
@@ -182,6 +183,7 @@ def test_the_gallery_is_filtered_by_flags_and_ranges_and_sorted_by_scores(
     assert scores.locator("dd").all_inner_texts() == ["0.01 ⚑ flagged", "0.703"]
 
 
+@pytest.mark.slow
 def test_flagged_images_are_marked_in_the_grid(page: Path, open_report: Open) -> None:
     report = open_report(page, "view=grid&y=~row&x=style")
     marked = report.page.locator("#grid .shot", has=report.page.locator(".flags"))
@@ -196,6 +198,7 @@ def test_flagged_images_are_marked_in_the_grid(page: Path, open_report: Open) ->
     assert keys(report) == [f"pet-{at:02}" for at in range(1, 8)]
 
 
+@pytest.mark.slow
 def test_any_measure_is_drawn_over_any_axis(page: Path, open_report: Open) -> None:
     report = open_report(page, "view=summary")
     shown = "#spreads tbody tr"
@@ -211,6 +214,7 @@ def test_any_measure_is_drawn_over_any_axis(page: Path, open_report: Open) -> No
     assert again.page.evaluate("document.documentElement.scrollWidth") == 400
 
 
+@pytest.mark.slow
 def test_names_of_scores_are_text_whatever_is_in_them(
     tmp_path: Path, open_report: Open
 ) -> None:

@@ -16,6 +16,8 @@ from tests.pixmill.datasets.report.sample_datasets import (
     with_images,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("view", ["gallery", "grid"])

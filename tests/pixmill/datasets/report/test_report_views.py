@@ -26,6 +26,8 @@ from tests.pixmill.datasets.report.sample_datasets import (
     with_several,
 )
 
+pytestmark = pytest.mark.slow
+
 Open = Callable[..., OpenReport]
 SCALES, STRENGTHS, STYLES = (
     axis("scale", 2, 3, 4),
