@@ -17,9 +17,9 @@ WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # there is little of it, as in a container; and the slow tests keep to the disk.
 IN_MEMORY := $(shell df -k --output=avail /dev/shm 2>/dev/null | awk '$$1 + 0 > 4000000 {print "/dev/shm"}')
 
-# Each test process collects what it is given, and few files have such tests. In this order the
-# longest of the slow ones come first.
-marked = $(sort $(shell grep -rl 'mark\.$(1)' tests --include='*.py'))
+# Each test process collects what it is given, and few files have such tests; a mark in a conftest.py
+# is for its folder. In this order the longest of the slow ones come first.
+marked = $(patsubst %/conftest.py,%,$(sort $(shell grep -rl 'mark\.$(1)' tests --include='*.py')))
 SLOW_TESTS := $(call marked,slow)
 STACK_TESTS := $(call marked,stack)
 

@@ -27,6 +27,7 @@ def write_yaml(value: Any, **options: Any) -> str:
     >>> write_yaml({"name": "pets", "store": "out"})
     'name: pets\\nstore: out\\n'
     """
-    return yaml.dump(
+    written: str = yaml.dump(
         value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, **options
     )
+    return written
