@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 
 from pixmill.config.model import Config
 from pixmill.datasets.loading import LocatedDataset, open_dataset
-from pixmill.datasets.report.columns import DatasetColumns, columns_of
+from pixmill.datasets.report.columns import DatasetColumns, ReportAxis, columns_of
 from pixmill.datasets.report.thumbnails import shrink_image
-from pixmill.text import in_words
+from pixmill.tables import as_text
+from pixmill.text import counted, in_words
 
 SHOWN_JOBS = 2_000
 """Jobs at the beginning of the dataset among which those are that are shown."""
@@ -48,10 +49,9 @@ def picture_table(found: LocatedDataset, config: Config) -> str:
         jobs = _first_jobs(dataset, columns)
     points: dict[str, str] = {}
     for job in jobs:
-        values = [f"{axis.path}={job[axis.column]}" for axis in columns.axes]
         # An invalid row has no point.
         if job["point_id"]:
-            points[job["point_id"]] = ", ".join(values)
+            points[job["point_id"]] = _describe_point(job, columns.axes)
     if len(points) > 1:
         return _grid(jobs, points, found)
     cells = []
@@ -84,8 +84,19 @@ def _first_jobs(
     first = next(batches, None)
     if first is None:
         return []
-    shown = [first.column(name) for name in named.values()]
+    # As text, which is how the values of an axis are named.
+    shown = [as_text(first.column(name)) for name in named.values()]
     return pa.table(shown, list(named)).to_pylist()  # type: ignore[no-any-return]
+
+
+def _describe_point(job: Mapping[str, Any], axes: Sequence[ReportAxis]) -> str:
+    """Return the values of a job as people call them, a line for each: `strength 0.2`."""
+    parts = []
+    for axis in axes:
+        text = job[axis.column]
+        labels = {value.text: value.label for value in axis.values}
+        parts.append(f"{axis.path.rpartition('.')[2]} {labels.get(text, text)}")
+    return "\n".join(parts)
 
 
 def _grid(
@@ -98,7 +109,8 @@ def _grid(
         # The first replicate stands for all.
         cells.setdefault(job["point_id"], job)
     head = "".join(
-        f'<th style="{_CELL}">{_shorten(points[point])}</th>' for point in shown
+        f'<th style="{_CELL};max-width:{SIDE}px;white-space:pre-line">{_shorten(points[point])}</th>'
+        for point in shown
     )
     lines = [f'<tr><th style="{_CELL}"></th>{head}</tr>']
     for row_key, cells in list(rows.items())[: SHOWN_PICTURES // len(shown)]:
@@ -106,11 +118,13 @@ def _grid(
             f'<td style="{_CELL}">{_cell(cells.get(point), found)}</td>'
             for point in shown
         )
-        title = f'<th style="{_CELL}">{_shorten(row_key)}</th>'
+        title = f'<th style="{_CELL};white-space:nowrap">{_shorten(row_key)}</th>'
         lines.append(f"<tr>{title}{line}</tr>")
     left = len(points) - len(shown)
-    more = f"<p>… and {left:,} more points in the report</p>" if left else ""
-    return f'<table style="border-collapse:collapse">{"".join(lines)}</table>{more}'
+    more = f"<p>… and {counted(left, 'more point')} in the report</p>" if left else ""
+    table = f'<table style="border-collapse:collapse">{"".join(lines)}</table>'
+    # Eight pictures side by side may be wider than the cell of a notebook.
+    return f'<div style="overflow-x:auto">{table}</div>{more}'
 
 
 def _cell(job: Mapping[str, Any] | None, found: LocatedDataset) -> str:

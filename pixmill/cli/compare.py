@@ -1,10 +1,9 @@
 """The command `compare`: two datasets beside each other."""
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -102,11 +101,10 @@ def _measures_table(found: "Comparison") -> "Table":
     for label, count_a, count_b in _counts(found):
         change = "" if count_a == count_b else _with_minus(f"{count_b - count_a:+,}")
         table.add_row(label, f"{count_a:,}", f"{count_b:,}", change)
-    for label, before, after in (
-        ("cost", a.cost, b.cost),
-        ("cost per image", a.cost_per_image, b.cost_per_image),
-    ):
-        table.add_row(label, *_money_cells(found, before, after))
+    table.add_row("cost", *_money_cells(found, a.cost, b.cost))
+    if not (a.simulated and b.simulated):
+        cells = _money_cells(found, a.cost_per_image, b.cost_per_image)
+        table.add_row("cost per image", *cells)
     for label, before, after in (
         ("latency, median", a.latency_median_ms, b.latency_median_ms),
         ("latency, p95", a.latency_p95_ms, b.latency_p95_ms),
@@ -171,9 +169,12 @@ def _list_keys(keys: Sequence[str], count: int) -> str:
 
 
 def _parameters_table(found: "Comparison") -> "Table":
+    from pixmill.datasets.compare.parameters import value_text
+
     table = make_table(("parameters that differ",), SIDES, justify="left")
     for one in found.parameters[:SHOWN_PARAMETERS]:
-        table.add_row(clean_cell(one.path), _show_value(one.a), _show_value(one.b))
+        values = (clean_cell(value_text(value)) for value in (one.a, one.b))
+        table.add_row(clean_cell(one.path), *values)
     # Two configs that have little in common differ in hundreds of them.
     more = len(found.parameters) - SHOWN_PARAMETERS
     if more > 0:
@@ -246,16 +247,6 @@ def _most_different_table(found: "Comparison") -> "Table":
 def _with_minus(text: str) -> str:
     """Return a signed number with the minus that is as wide as a plus."""
     return text.replace("-", "−")
-
-
-def _show_value(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, list):
-        return clean_cell(", ".join(map(_show_value, value)))
-    if isinstance(value, str):
-        return clean_cell(value)
-    return clean_cell(json.dumps(value, allow_nan=False))
 
 
 def _seconds(milliseconds: float | None) -> str:

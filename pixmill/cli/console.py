@@ -4,7 +4,9 @@ import json
 import logging
 import math
 import os
+import re
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -42,6 +44,18 @@ SIMULATED = "[simulated] "
 PLAIN_SECONDS = 5.0
 """Between two lines of progress, where no block is drawn: often enough to see that it is alive."""
 
+_USUAL_WIDTH = 80
+
+_COPIED = ("next: ", "open ", "  /")
+"""How lines begin that hold a command or a path to be copied."""
+
+_TWO_COLUMNS = re.compile(r" *\S+(?: \S+)*  +(?=\S)")
+
+_STYLES = {"[simulated]": "36", "warning:": "33", "next:": "1"}
+"""The colours (SGR) of what a line begins with: a badge, something to read, something to type."""
+
+_KINDS = re.compile(rf"(?P<start> *)(?P<word>{'|'.join(map(re.escape, _STYLES))})")
+
 ConfigPath = Annotated[
     str, typer.Argument(metavar="CONFIG", help="The run config, a YAML file.")
 ]
@@ -74,17 +88,68 @@ def echo(text: str = "") -> None:
         # By the stream itself, which a progress block replaces while it is drawn: typer keeps
         # the stream of before, and the block would be painted over the line. At once, or
         # lines of two threads would mix.
-        sys.stderr.write(single_line(redact(text)) + "\n")
+        line = _wrap_lines(single_line(redact(text)))
+        if sys.stderr.isatty():
+            line = _highlight(line)
+        sys.stderr.write(line + "\n")
         sys.stderr.flush()
+
+
+def _wrap_lines(text: str) -> str:
+    """Return text with no line wider than the terminal, as it is where there is none."""
+    if not sys.stderr.isatty():
+        return text
+    width = _terminal_width()
+    return "\n".join(_wrap(line, width) for line in text.split("\n"))
+
+
+def _wrap(line: str, width: int) -> str:
+    """Return a line that is broken between words where it is too wide; what follows is indented."""
+    # What is copied stays one line, whatever a terminal makes of it.
+    if len(line) <= width or line.startswith(_COPIED):
+        return line
+    # `  name   value` goes on below its value, a sentence a little to the right of its beginning.
+    columns = _TWO_COLUMNS.match(line)
+    start = len(line) - len(line.lstrip())
+    indent = columns.end() if columns and columns.end() < width // 2 else start + 2
+    return textwrap.fill(
+        line.lstrip(),
+        width,
+        initial_indent=" " * start,
+        subsequent_indent=" " * indent,
+        # A path or a request stays whole.
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )
+
+
+def _terminal_width() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _USUAL_WIDTH
+    except (OSError, ValueError):
+        return _USUAL_WIDTH
+
+
+def _highlight(line: str) -> str:
+    """Return a line with its first word in colour where that says what kind of line it is."""
+    if "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb":
+        return line
+    kind = _KINDS.match(line)
+    if kind is None:
+        return line
+    style = _STYLES[kind["word"]]
+    return f"{kind['start']}\x1b[{style}m{kind['word']}\x1b[0m{line[kind.end() :]}"
 
 
 def print_error(error: PixmillError) -> None:
     """Print what is wrong and how to fix it."""
     with suppress(OSError):
         message = escape_control_chars(redact(str(error)))
-        typer.secho(f"error: {message}", fg="red", err=True)
+        typer.secho(_wrap_lines(f"error: {message}"), fg="red", err=True)
         if error.hint:
-            typer.echo(f"hint: {escape_control_chars(redact(error.hint))}", err=True)
+            hint = escape_control_chars(redact(error.hint))
+            typer.echo(_wrap_lines(f"hint: {hint}"), err=True)
 
 
 def print_json(value: dict[str, Any]) -> None:

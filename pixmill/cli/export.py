@@ -122,7 +122,7 @@ def export(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Write the dataset as a table, as images for training, or as a contact sheet."""
+    """Write the dataset as a table, for training or as contact sheets."""
     from pixmill.config.loading import load_config
     from pixmill.datasets.export import Choice
     from pixmill.datasets.export import export as write

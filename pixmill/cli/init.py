@@ -44,7 +44,7 @@ def init(
         ),
     ] = None,
 ) -> None:
-    """Write a config to start from: for your table, or with a small table and images.
+    """Write a config to start from: for your table, or an example.
 
     Both run on the built-in simulator, for free. Of a table it finds the columns by their content,
     and asks on a terminal where several may be meant.

@@ -53,6 +53,13 @@ LABELS = {
 """What each count of a plan is called, in the order in which they are printed."""
 
 
+SIMULATED_LABELS = {
+    "cached": "already made",
+    "images_missing": "made, image missing",
+    "pending": "to make, by the simulator",
+}
+"""Those of them that are about money, where the simulator answers and nothing is paid."""
+
 Limit = Annotated[
     int | None,
     typer.Option(
@@ -224,8 +231,8 @@ def plan_lines(made: "Plan") -> "Iterator[str]":
             continue
         if name == "invalid" and count == 1:
             label = "invalid row, never sent"
-        if name == "pending" and config.simulated:
-            label = "to make, by the simulator"
+        if config.simulated:
+            label = SIMULATED_LABELS.get(name, label)
         if name == "pending" and made.again:
             label = f"{label}, {made.again:,} of them once more"
         yield f"  {count:>12,}  {label}"

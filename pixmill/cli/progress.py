@@ -121,7 +121,11 @@ def plain_line(now: "Progress") -> str:
         f"{now.rate:.1f} calls/s",
         _eta(now),
         *([f"cost {money(now.cost, now.currency)}"] if now.cost is not None else []),
-        *([f"{now.images_waiting} images waiting"] if now.images_waiting else []),
+        *(
+            [f"{counted(now.images_waiting, 'image')} waiting"]
+            if now.images_waiting
+            else []
+        ),
         *(f"{code} × {count}" for code, count in now.codes),
         *([_DOWN] if now.service_is_down else []),
         *([_describe_stop(now)] if now.stopping else []),
@@ -173,7 +177,11 @@ def block(now: "Progress") -> "RenderableType":
         f"{now.in_flight} of {now.limit} in flight"
         + (f" ({counted(now.tasks, 'task')} working)" if now.tasks else "")
         + f"  {now.rate:.1f} of {now.qps:g} calls/s"
-        + (f"  {now.images_waiting} images on their way" if now.images_waiting else "")
+        + (
+            f"  {counted(now.images_waiting, 'image')} waiting"
+            if now.images_waiting
+            else ""
+        )
         + (f"  {money(now.cost, now.currency)}" if now.cost is not None else ""),
         style="dim",
     )

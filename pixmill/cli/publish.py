@@ -18,7 +18,7 @@ def publish(
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Show the dataset that quality.gate refused last; with --accept, publish it.
+    """Show what quality.gate refused last; --accept publishes it.
 
     Never pays.
     """

@@ -4,7 +4,7 @@ import typer
 
 
 def schema() -> None:
-    """Print the JSON schema of a config, with which an editor completes and checks keys.
+    """Print the JSON schema of configs, for editors to complete.
 
     pixmill schema > config.schema.json
     """

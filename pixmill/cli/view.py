@@ -30,7 +30,7 @@ def view(
         bool, typer.Option("--no-browser", help="Print the address, open nothing.")
     ] = False,
 ) -> None:
-    """Show all datasets of a store in the browser, live while runs go on.
+    """Show the datasets of a store in the browser, live during runs.
 
     Read-only and on this machine alone; the address has a token. Ctrl-C ends it.
     """

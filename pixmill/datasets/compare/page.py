@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+from PIL import Image
+
 from pixmill.datasets.compare.comparison import Comparison
 from pixmill.datasets.compare.image_distance import PicturePair
+from pixmill.datasets.compare.parameters import value_text
 from pixmill.datasets.report.image_links import stored_file
 from pixmill.datasets.report.page import PAGE, check_page, compare_page
 from pixmill.errors import UserError
@@ -15,6 +18,9 @@ from pixmill.text import counted, in_words
 
 MOST_PAIRS = 300
 """Pairs on the page: those that differ most."""
+
+MOST_PARAMETERS = 40
+"""Parameters that are listed; two configs with little in common differ in hundreds."""
 
 
 class _Figures(NamedTuple):
@@ -28,8 +34,17 @@ class _Figures(NamedTuple):
 class _ShownPair(NamedTuple):
     row_key: str
     remark: str
-    a: str
-    b: str
+    a: "_ShownImage"
+    b: "_ShownImage"
+
+
+class _ShownImage(NamedTuple):
+    link: str
+
+    width: int
+    """Pixels, so that the page has its place before it is loaded."""
+
+    height: int
 
 
 def write_page(found: Comparison, folder: Path) -> Path:
@@ -39,9 +54,14 @@ def write_page(found: Comparison, folder: Path) -> Path:
     # What a dataset says is not trusted: only what a store makes is shown.
     pairs = [pair for pair in found.images.pairs if _is_stored(pair.a, pair.b)]
     shown = [_show(pair, target.parent) for pair in pairs[:MOST_PAIRS]]
+    parameters = [
+        _Figures(of.path, value_text(of.a), value_text(of.b))
+        for of in found.parameters[:MOST_PARAMETERS]
+    ]
     text = compare_page(
         found=found,
         rows=_list_figures(found),
+        parameters=parameters,
         remark=_describe_jobs(found, len(shown)),
         pairs=shown,
     )
@@ -71,10 +91,20 @@ def _show(pair: PicturePair, folder: Path) -> _ShownPair:
     if pair.distance is not None:
         parts.append(f"{pair.distance} of 64 bits differ")
     remark = " · ".join(part for part in parts if part)
-    links = (
-        quote(os.fsencode(os.path.relpath(file, folder))) for file in (pair.a, pair.b)
-    )
-    return _ShownPair(pair.row_key, remark, *links)
+    images = (_show_image(file, folder) for file in (pair.a, pair.b))
+    return _ShownPair(pair.row_key, remark, *images)
+
+
+def _show_image(file: str, folder: Path) -> _ShownImage:
+    link = quote(os.fsencode(os.path.relpath(file, folder)))
+    try:
+        # No more than its header is read.
+        with Image.open(file) as image:
+            return _ShownImage(link, image.width, image.height)
+    except (
+        Exception
+    ):  # decoders raise whatever they meet; the browser shows that it is broken
+        return _ShownImage(link, 1, 1)
 
 
 def _list_figures(found: Comparison) -> list[_Figures]:
@@ -100,6 +130,8 @@ def _list_figures(found: Comparison) -> list[_Figures]:
 
 def _describe_jobs(found: Comparison, shown: int) -> str:
     images = found.images
+    if not found.pairs:
+        return "No job is in both: jobs are matched by row key, point and replicate."
     text = (
         f"{counted(found.pairs, 'job')} in both: {images.same:,} with the same picture, "
         f"{images.different:,} with another one."

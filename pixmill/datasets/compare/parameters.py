@@ -5,7 +5,7 @@ The requests count where one side kept no config.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from pixmill.datasets.compare.columns import Jobs
@@ -39,8 +39,8 @@ def differences(
 ) -> tuple[Difference, ...]:
     """Return what differs, what decides about images first."""
     if a.config is not None and b.config is not None:
-        before = flatten(a.config)
-        after = flatten(b.config)
+        before = _flatten_config(a.config)
+        after = _flatten_config(b.config)
     else:
         before = _requested_values(jobs_a.parameter_sets)
         after = _requested_values(jobs_b.parameter_sets)
@@ -60,6 +60,23 @@ def differences(
     return (*images, *others)
 
 
+def _flatten_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the leaves of a config by dotted path; of its sweep, each axis with all of its values."""
+    leaves = flatten({key: of for key, of in config.items() if key != "sweep"})
+    sweep = config.get("sweep")
+    if not isinstance(sweep, Mapping):
+        return leaves
+    for group in sweep.get("groups") or ():
+        for kind, axes in group.items():
+            # Which group an axis is in says less than its name, and its values are one answer.
+            named = axes if isinstance(axes, Mapping) else {kind: axes}
+            leaves |= {f"sweep.{path}": values for path, values in named.items()}
+    for name in ("exclude", "only"):
+        if sweep.get(name):
+            leaves[f"sweep.{name}"] = sweep[name]
+    return leaves
+
+
 def _requested_values(parameter_sets: Iterable[str]) -> dict[str, Any]:
     """Return the value of each parameter by dotted path, a list where there are several."""
     texts: dict[str, set[str]] = defaultdict(set)
@@ -75,3 +92,16 @@ def _requested_values(parameter_sets: Iterable[str]) -> dict[str, Any]:
         found = [*sorted(numbers), *sorted(others, key=str)]
         values[path] = found[0] if len(found) == 1 else found[:MAX_VALUES]
     return values
+
+
+def value_text(value: Any) -> str:
+    """Return a value of a parameter for people: a list by its parts, a labelled value by both."""
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple):
+        return ", ".join(map(value_text, value))
+    if isinstance(value, Mapping) and value.keys() == {"label", "value"}:
+        return f"{value['label']} ({value_text(value['value'])})"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

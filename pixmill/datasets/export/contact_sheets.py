@@ -81,8 +81,8 @@ def write_contact_sheets(
     down: _Dimension | None = None
     # Rows alone are no grid: they are as many lines of pictures as it takes.
     if [of.name for of in dimensions] != [ROW] or any(sides):
-        across, down = _choose_sides(dimensions, sides)
-    others = [of for of in dimensions if across and of not in (across, down)]
+        across, down = _choose_sides(jobs, dimensions, sides)
+    others = _find_others(jobs, dimensions, [side for side in (across, down) if side])
     pages = _divide(jobs, others)
     if len(pages) > 1 and kind == ".png":
         names = ", ".join(of.name for of in others)
@@ -164,7 +164,9 @@ def _texts(rows: pa.RecordBatch, column: str) -> list[Any]:
 
 
 def _choose_sides(
-    dimensions: Sequence[_Dimension], wanted: tuple[str | None, str | None]
+    jobs: Sequence[_Shown],
+    dimensions: Sequence[_Dimension],
+    wanted: tuple[str | None, str | None],
 ) -> tuple[_Dimension | None, _Dimension | None]:
     """Return what goes across and what down, None where nothing is left."""
     # People call an axis by the end of its path.
@@ -184,10 +186,36 @@ def _choose_sides(
         raise UserError("--across and --down are the same axis")
     left = [of for of in dimensions if of not in found]
     if across is None and left:
-        across = left.pop(0)
-    if down is None and left:
-        down = left.pop(0)
+        crossed = (of for of in left if down is None or _are_crossed(jobs, of, down))
+        across = next(crossed, left[0])
+        left.remove(across)
+    if down is None and across:
+        down = next((of for of in left if _are_crossed(jobs, across, of)), None)
     return across, down
+
+
+def _find_others(
+    jobs: Sequence[_Shown],
+    dimensions: Sequence[_Dimension],
+    sides: Sequence[_Dimension],
+) -> list[_Dimension]:
+    """Return the dimensions that make a sheet of each of their values: those that are neither a side
+    nor in step with one, whose value a side says already.
+    """
+    chosen = list(sides)
+    for of in dimensions:
+        is_new = bool(sides) and of not in chosen
+        if is_new and all(_are_crossed(jobs, other, of) for other in chosen):
+            chosen.append(of)
+    return chosen[len(sides) :]
+
+
+def _are_crossed(jobs: Sequence[_Shown], one: _Dimension, other: _Dimension) -> bool:
+    """Whether most combinations of two dimensions occur: axes in step make a diagonal, as the report's
+    grid (`crossed` in dimensions.js) has it, too.
+    """
+    pairs = {(job.at[one.name], job.at[other.name]) for job in jobs}
+    return 2 * len(pairs) > len(one.labels) * len(other.labels)
 
 
 def _divide(

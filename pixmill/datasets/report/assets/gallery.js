@@ -100,8 +100,10 @@ const gallery = (() => {
     const least = (sizeFrom("card", 120, 520) || 220) * (paired ? 1.7 : 1);
     const columns = Math.max(1, Math.floor((room + GAP) / (least + GAP)));
     const width = Math.floor((room - GAP * (columns - 1)) / columns);
-    const height = Math.round(paired ? width / 2 : width) + WORDS;
-    measures = { columns, width, height };
+    // As high as most pictures are; whatever is much taller would push the words out of sight.
+    const shape = jobs.shape();
+    const height = Math.round((paired ? width / 2 : width) * Math.max(0.4, Math.min(1.5, shape ?? 1))) + WORDS;
+    measures = { columns, width, height, shape };
     shown.clear();
     list.replaceChildren(...(found.length ? [] : [nothing()]));
     list.style.height = `${Math.ceil(found.length / columns) * (height + GAP) + GAP}px`;
@@ -277,7 +279,8 @@ const gallery = (() => {
     cachedValues.clear();
     if (view.hidden || !measures) return;
     if (!bar.contains(document.activeElement)) renderBar();
-    if (["q", "status", "code", "value", "stars", "flag", "sort"].some((name) => state.get(name))) {
+    const isFirstPicture = measures.shape === null && jobs.shape() !== null;
+    if (isFirstPicture || ["q", "status", "code", "value", "stars", "flag", "sort"].some((name) => state.get(name))) {
       update();
       return;
     }

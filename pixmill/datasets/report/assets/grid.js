@@ -26,14 +26,13 @@ const grid = (() => {
     const slots = Math.min(MOST, Math.max(1, ...[...cells.values()].map((of) => of.length)));
     const perLine = slots <= 3 ? slots : Math.ceil(Math.sqrt(slots));
     const lines = Math.ceil(slots / perLine);
-    const head = choice.y === dimensions.row ? 220 : 140;
+    // On a phone the labels leave room for two pictures beside them.
+    const head = Math.min(choice.y === dimensions.row ? 220 : 140, Math.round(sheet.clientWidth * 0.32));
     const room = sheet.clientWidth - head - 24;
     const fitting = Math.floor(room / Math.max(1, across.length)) - GAP;
     const size = sizeFrom("size", 80, 640) || Math.max(120, Math.min(120 + 120 * perLine, fitting));
-    const shown = jobs.all.find((job) => jobs.get("width", job) && jobs.get("height", job));
-    const shape = shown === undefined ? 1 : jobs.get("height", shown) / jobs.get("width", shown);
     const width = Math.round(size);
-    const height = Math.round((size / perLine) * Math.max(0.4, Math.min(2.5, shape)) * lines);
+    const height = Math.round((size / perLine) * Math.max(0.4, Math.min(2.5, jobs.shape() ?? 1)) * lines);
     // What tells the images of one cell from each other: what is held at no value.
     const open = [...choice.held.filter(({ at }) => at < 0).map(({ of }) => of)];
     return { ...choice, open, cells, columns, across, down, perLine, head, width, height, size };

@@ -118,6 +118,12 @@ const jobs = (() => {
         .filter(([, label]) => label !== null)
         .map(([name, label]) => `${name} ${label}`)
         .join(" · "),
+    // How high the pictures are for a width of 1: the middle one of them, null while there are none.
+    shape: () => {
+      const sized = jobs.all.filter((job) => get("width", job) && get("height", job));
+      const shapes = sized.map((job) => get("height", job) / get("width", job)).sort((a, b) => a - b);
+      return shapes[Math.floor(shapes.length / 2)] ?? null;
+    },
     replicates: [...new Set(columns.ours.get("replicate"))].filter((of) => of !== null).sort((a, b) => a - b),
   };
 })();

@@ -1,10 +1,12 @@
 """The page of a comparison: pictures side by side, a slider, and what has no partner."""
 
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from pixmill.datasets.compare import compare, find_side, write_page
 from tests.pixmill.datasets.published import Shelf
@@ -70,3 +72,33 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(
 ) -> None:
     report = open_report(page, viewport={"width": 400, "height": 800})
     assert report.page.evaluate("document.documentElement.scrollWidth") == 400
+
+
+def test_the_page_says_what_was_asked_for_differently_and_that_nothing_was_paid(
+    tmp_path: Path, open_report: Open
+) -> None:
+    sides = []
+    sweeps = (
+        {"groups": [{"grid": {"scale": [2, 3]}}]},
+        {"groups": [{"zip": {"style": [{"label": "ink", "value": "in black ink"}]}}]},
+    )
+    prompts = ("{text}", "{text}, {style}")
+    for name, sweep, prompt in zip("ab", sweeps, prompts, strict=True):
+        (tmp_path / name).mkdir()
+        shelf = Shelf(tmp_path / name, sweep=sweep, request={"prompt": prompt})
+        picture = io.BytesIO()
+        Image.new("L", (80, 40), ord(name)).save(picture, "png")
+        wide = shelf.keep(picture.getvalue(), "png")
+        shelf.publish([shelf.job(0, provider="simulator", file_name=wide)])
+        sides.append(find_side(shelf.path))
+    report = open_report(write_page(compare(*sides), tmp_path / "page"))
+    asked = [of for of in report.texts(".asked tbody tr") if str(tmp_path) not in of]
+    assert asked == [
+        "request.prompt\t{text}\t{text}, {style}",
+        "sweep.scale\t2, 3\t–",
+        "sweep.style\t–\tink (in black ink)",
+    ]
+    assert "cost\tsimulated\tsimulated" in report.texts("tbody tr")
+    # No band above and below a picture, and its place is there before it is loaded.
+    box = seen(report).first.bounding_box()
+    assert box["width"] == pytest.approx(2 * box["height"], abs=1)

@@ -186,3 +186,22 @@ def test_picks_that_are_not_in_the_dataset_are_named(swept: Config) -> None:
     with pytest.raises(UserError, match=f"1 of 2 picks .* pet-77 at point {point}"):
         export(swept, "csv", out, Choice(picks=picks))
     assert not out.exists()
+
+
+def test_axes_in_step_are_one_side_of_a_sheet(tmp_path: Path) -> None:
+    """The second axis says what the first one says already: the rows go down, and one PNG holds all."""
+    of = config(tmp_path)
+    steps = axis("ddim_steps", 16, 25, 40)
+    pairs = {(2, 16), (3, 25), (4, 40)}
+    jobs = [
+        job
+        for job in jobs_of(input_rows(2), [SCALES, steps])
+        if (job["param_scale"], job["param_ddim_steps"]) in pairs
+    ]
+    publish(of, with_images(jobs, of.store_path), [SCALES, steps])
+    for name, sides in (("a.png", ()), ("b.png", (None, "row"))):
+        with Image.open(draw(of, name, None, *sides)) as sheet:
+            for at, job in enumerate(rows_of(of)):
+                down, across = divmod(at, 3)
+                seen = color(sheet, across, down, columns=3)
+                assert seen == pytest.approx(picture_color(of, job), abs=3)
