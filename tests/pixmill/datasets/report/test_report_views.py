@@ -280,6 +280,20 @@ def test_inputs_from_disk_stand_beside_their_outputs(
     assert report.texts("#job figcaption") == ["input", "output"]
 
 
+def test_a_card_is_as_high_as_most_pictures_are(
+    tmp_path: Path, open_report: Open
+) -> None:
+    """Landscapes in squares would be bands of nothing above and below them."""
+    of = config(tmp_path)
+    jobs = with_images(jobs_of(input_rows(3)), of.store_path)
+    for job in jobs[1:]:
+        job["images"][0]["width"] = 96
+    publish(of, jobs)
+    report = open_report(write_report(of))
+    frame = report.page.locator(f"{CARD} .frame").first.bounding_box()
+    assert frame["width"] == pytest.approx(2 * frame["height"], abs=2)
+
+
 def test_images_that_are_gone_leave_a_word(tmp_path: Path, open_report: Open) -> None:
     path = report_on(tmp_path, jobs_of(input_rows(2)))
     for image in (tmp_path / "out").glob("images/*/*"):
