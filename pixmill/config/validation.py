@@ -30,12 +30,15 @@ from pixmill.request.registry import (
     reserved_fields,
     resolve_parameters,
 )
-from pixmill.request.sweep import SweepPoints, make_points, sweep_mistakes
+from pixmill.request.sweep import ReadSweep, SweepPoints, read_sweep
 
 log = logging.getLogger(__name__)
 
 STORE_FOLDERS = frozenset({"images", "simulated", "thumbs"})
 """Names in a store that no dataset may have."""
+
+_POINTS = "points of the sweep"
+"""Their name among the sections; `None` where the sweep, or the request's params, are wrong."""
 
 MAX_SLOTS = 100_000
 """Jobs that one row may become: they are prepared together."""
@@ -49,12 +52,15 @@ def check_together(sections: Mapping[str, Any]) -> Problems:
     `sections` are those that are right by themselves, by name: what needs another one is not checked, as
     its problem was reported already.
     """
+    known = dict(sections)
+    if "request" in sections:
+        # A mistake in the sweep must not hide those of the others. Read once: it may make 100,000 points.
+        sweep = read_sweep(sections.get("sweep", Sweep()), sections["request"])
+        known[_POINTS] = sweep.points
     for needed, check in _CHECKS:
-        if all(name in sections for name in needed):
-            yield from check(*(sections[name] for name in needed))
+        if all(name in known for name in needed):
+            yield from check(*(known[name] for name in needed))
     if "input" in sections and "request" in sections:
-        # A mistake in one of these two must not hide those of the other, or of the request.
-        sweep = sections.get("sweep", Sweep())
         seed = sections.get("seed", Seed())
         until = sections.get("quality", Quality()).until
         if until:
@@ -210,17 +216,14 @@ def _check_gateway(provider: Provider) -> Problems:
         )
 
 
-def _check_budget(section: Budget, request: Request, sweep: Sweep) -> Problems:
-    swept = []
-    # What is wrong with them is said by the checks of their own sections.
-    if _resolve(request) is not None and not sweep_mistakes(sweep, request):
-        axes = make_points(sweep, request).axes
-        swept = [
-            str(of.value)
-            for axis in axes
-            if axis.kind == "req_key"
-            for of in axis.values
-        ]
+def _check_budget(
+    section: Budget, request: Request, points: SweepPoints | None
+) -> Problems:
+    # What is wrong with the sweep is said by its own check.
+    axes = points.axes if points else ()
+    swept = [
+        str(of.value) for axis in axes if axis.kind == "req_key" for of in axis.values
+    ]
     asked = dict.fromkeys((request.req_key, *swept))
     unpriced = [req_key for req_key in asked if not section.has_price_of(req_key)]
     for cap in ("max_cost", "max_cost_per_month"):
@@ -343,7 +346,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Problems]], ...] = (
     (("input", "request"), _check_columns),
     (("input", "seed"), _check_seed_column),
     (("provider",), _check_gateway),
-    (("budget", "request", "sweep"), _check_budget),
+    (("budget", "request", _POINTS), _check_budget),
     (("store", "provider", "ledger"), _check_store),
     (("execution", "provider", "ledger"), _check_execution),
     (("quality", "seed", "output"), _check_until),
@@ -353,16 +356,15 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Problems]], ...] = (
 
 
 def _check_sweep(
-    section: Input, request: Request, sweep: Sweep, seed: Seed
+    section: Input, request: Request, sweep: ReadSweep, seed: Seed
 ) -> Problems:
-    mistakes = sweep_mistakes(sweep, request)
-    for path, message in mistakes:
+    for path, message in sweep.mistakes:
         yield ConfigProblem(path, message)
-    if mistakes or _resolve(request) is None:
+    made = sweep.points
+    if made is None:
         operation = requested_operation(request)
         yield from check_operation(operation, section, request, seed)
         return
-    made = make_points(sweep, request)
     for operation in made.operations(request):
         yield from check_operation(operation, section, request, seed)
     points = len(made.points)

@@ -1,7 +1,7 @@
 """The sweep algebra: `sweep:` of a config becomes points, before any row is read.
 
-    mistakes = sweep_mistakes(config.sweep, config.request)     # [(config path, message), …]
-    sweep = make_points(config.sweep, config.request)           # ConfigError where there are mistakes
+    mistakes = read_sweep(config.sweep, config.request).mistakes    # [(config path, message), …]
+    sweep = make_points(config.sweep, config.request)               # ConfigError where there are mistakes
     for point in sweep.points:
         request, texts = sweep.request_at(point, config.request), sweep.variables_at(point)
 
@@ -20,7 +20,7 @@ A value may be `{label: …, value: …}`.
 A point stays if no condition of `exclude` and every condition of `only` holds.
 """
 
-from pixmill.request.sweep.expand import make_points, sweep_mistakes
+from pixmill.request.sweep.expand import ReadSweep, make_points, read_sweep
 from pixmill.request.sweep.points import (
     Axis,
     AxisValue,
@@ -36,9 +36,10 @@ __all__ = [
     "AxisValue",
     "ConditionCount",
     "Point",
+    "ReadSweep",
     "RowCondition",
     "SweepPoints",
     "axis_column",
     "make_points",
-    "sweep_mistakes",
+    "read_sweep",
 ]

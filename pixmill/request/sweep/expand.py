@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, product
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from pydantic import ValidationError
 
@@ -33,6 +33,16 @@ from pixmill.validation_messages import describe_first_problem
 Mistakes: TypeAlias = list[tuple[str, str]]
 """Pairs of a path in the config, such as `sweep.groups.0.grid.scale`, and a message."""
 
+
+class ReadSweep(NamedTuple):
+    """What became of a sweep that was read."""
+
+    points: SweepPoints | None
+    """`None` where it can't be used."""
+
+    mistakes: Mistakes
+
+
 _Combination: TypeAlias = tuple[AxisSetting, ...]
 """A setting for each axis of the sweep."""
 
@@ -43,7 +53,7 @@ def make_points(
 ) -> SweepPoints:
     """Return the axes, the points that remain, and the conditions that wait for rows.
 
-    Raises ConfigError with every mistake; `sweep_mistakes` lists them.
+    Raises ConfigError with every mistake; `read_sweep` returns them.
     """
     points, mistakes = _expand(sweep, request)
     if points is None:
@@ -52,26 +62,27 @@ def make_points(
     return points
 
 
-def sweep_mistakes(
+def read_sweep(
     sweep: Sweep,
     request: Request,
-) -> Mistakes:
-    """Return what is wrong with `sweep`.
+) -> ReadSweep:
+    """Return the points of `sweep`, or what is wrong with it.
 
-    Nothing where `request.params` are wrong themselves: what an axis may be depends on them.
+    Neither where `request.params` are wrong themselves: what an axis may be depends on them.
     """
     try:
-        _, mistakes = _expand(sweep, request)
+        return _expand(sweep, request)
     except ValidationError:
-        return []
-    return mistakes
+        return ReadSweep(None, [])
 
 
 def _expand(
     sweep: Sweep,
     request: Request,
-) -> tuple[SweepPoints | None, Mistakes]:
-    """Return the points, or None and every mistake that could be found."""
+) -> ReadSweep:
+    """Return the points, or every mistake that could be found. Raises ValidationError where
+    `request.params` are wrong.
+    """
     reader = GroupReader(baseline_of(request, _swept_req_keys(sweep)))
     groups = [
         reader.read(group, f"sweep.groups.{at}")
@@ -83,7 +94,7 @@ def _expand(
     if not mistakes and math.prod(len(group.rows) for group in groups) > MAX_POINTS:
         mistakes = [("sweep.groups", f"make more than {MAX_POINTS:,} points")]
     if mistakes:
-        return None, mistakes
+        return ReadSweep(None, mistakes)
 
     kinds: dict[str, AxisKind] = {}
     for group in groups:
@@ -118,8 +129,8 @@ def _expand(
     )
     mistakes += _find_unsendable(points, request)
     if mistakes:
-        return None, mistakes
-    return points, []
+        return ReadSweep(None, mistakes)
+    return ReadSweep(points, [])
 
 
 def _swept_req_keys(sweep: Sweep) -> Iterable[str]:

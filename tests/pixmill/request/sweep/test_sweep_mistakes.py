@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pixmill.errors import ConfigError
 from pixmill.request.model import Request, Sweep
-from pixmill.request.sweep import make_points, sweep_mistakes
+from pixmill.request.sweep import make_points, read_sweep
 
 KNOWN = "high_aes_scheduler_svr_controlnet_v2.0"
 REQUEST = Request(prompt="{text} {style}")
@@ -17,9 +17,8 @@ REQUEST = Request(prompt="{text} {style}")
 def mistakes(
     *groups: Any, request: Request = REQUEST, **constraints: Any
 ) -> list[tuple[str, str]]:
-    return sweep_mistakes(
-        Sweep.model_validate({"groups": groups, **constraints}), request
-    )
+    sweep = Sweep.model_validate({"groups": groups, **constraints})
+    return read_sweep(sweep, request).mistakes
 
 
 @pytest.mark.parametrize(
@@ -336,7 +335,7 @@ KINDS = st.sampled_from(["grid", "zip", "list", "random"])
 )
 def test_whatever_yaml_holds_is_a_sweep_or_a_mistake(groups: list[Any]) -> None:
     sweep = Sweep.model_validate({"groups": groups})
-    found = sweep_mistakes(sweep, REQUEST)
+    points, found = read_sweep(sweep, REQUEST)
     assert all(path.startswith("sweep.") and message for path, message in found)
-    if not found:
-        assert make_points(sweep, REQUEST).points
+    # One of the two, and never neither.
+    assert bool(found) == (points is None)
