@@ -30,7 +30,7 @@ from pixmill.errors import PixmillError
 from pixmill.redaction import redact
 from pixmill.storage import open_store
 from pixmill.view.pictures import ThumbnailCache
-from pixmill.view.site import Site
+from pixmill.view.site import Site, icon
 from pixmill.view.stored_datasets import StoredDataset
 
 HEADERS = (
@@ -104,6 +104,7 @@ def make_app(site: Site, token: str, port: int) -> ASGIApp:
     dataset = "/{kind:str}/{name:str}"
     routes = [
         Route("/", handlers.index),
+        Route("/icon.svg", handlers.icon),
         Route(f"{dataset}/", handlers.of_dataset(handlers.page)),
         Route(f"{dataset}/live", handlers.of_dataset(handlers.live)),
         Route(f"{dataset}/store/{{file:path}}", handlers.of_dataset(handlers.stored)),
@@ -126,6 +127,10 @@ class _Handlers:
         """Send the page of the store."""
         page = await run_in_threadpool(self._site.index_page)
         return HTMLResponse(page, headers=_NEVER)
+
+    async def icon(self, _: Request) -> Response:
+        """Send what a browser shows beside the title; it asks for one outside the token otherwise."""
+        return Response(icon(), media_type="image/svg+xml", headers=_FOREVER)
 
     def of_dataset(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         """Return a handler for a dataset that the address names; an unknown one is not found."""

@@ -412,6 +412,11 @@ def open_site(folder: Path) -> Iterator[Site]:
         yield site
 
 
+def icon() -> str:
+    """Return the icon of all pages, as SVG."""
+    return _asset("icon.svg")
+
+
 @cache
 def _asset(name: str) -> Markup:
     """Return a file of ours, which may be in a page as it is."""

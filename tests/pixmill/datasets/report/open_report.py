@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from tests.real_command import PATIENCE
+
 
 class OpenReport(NamedTuple):
     """An open report."""
@@ -45,6 +47,8 @@ def open_in_browser(
     context = browser.new_context(
         **{"viewport": {"width": 1280, "height": 800}, **options}
     )
+    # Many times what anything here takes, for a machine on which ten browsers start at once.
+    context.set_default_timeout(1000 * PATIENCE)
     page = context.new_page()
     seen = OpenReport(page, [], [])
     page.on("request", lambda request: seen.requests.append(request.url))
