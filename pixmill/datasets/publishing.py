@@ -182,25 +182,19 @@ def _publish(
         )
         plan.table.check_unchanged()
         current = folder / DATASET
-        # Hashing needs no interpreter, so both files are hashed while the new one is read back.
-        with ThreadPoolExecutor(2) as beside:
-            whether_intact = beside.submit(is_intact, folder)
-            whether_equal = beside.submit(_has_content_of, current, dataset)
-            digest = beside.submit(hash_of, dataset)
-            read_back(dataset, rows, results.schema)
+        new_file = _examine(dataset, current, rows, results.schema)
         # A damaged version is neither kept nor a reason to leave the new one out.
-        intact = whether_intact.result()
+        intact = new_file.current_is_intact
         results.counts.new["invalid"] = new_invalid
         manifest = manifest_at(folder / MANIFEST)
         published = current if intact else None
         gate = check_gate(plan.config, dataset, published, gate_of(manifest))
         new = Published(current, rows, results.counts, changed=False, gate=gate)
-        written = PublishedFile(dataset.stat().st_size, digest.result())
-        described = _manifest(plan, run_id, new, written, origin)
+        described = _manifest(plan, run_id, new, new_file.written, origin)
         is_wanted = whatever or not intact
         if left := _leave_published(plan, new, files, described, is_wanted):
             return left
-        changed = not (intact and whether_equal.result())
+        changed = not new_file.equals_current
         if not changed:
             # Equal content may have been written to other pages.
             file = PublishedFile(current.stat().st_size, manifest["sha256"])
@@ -218,6 +212,36 @@ def _publish(
                 keep_version(folder, plan.config.output.keep_versions)
     _describe(plan, text)
     return replace(new, changed=changed)
+
+
+class _ExaminedFile(NamedTuple):
+    """A dataset that was written and reads back."""
+
+    written: PublishedFile
+
+    current_is_intact: bool
+    """Whether the one that is published is what its manifest says."""
+
+    equals_current: bool
+    """Whether that one is, and has the same content."""
+
+
+def _examine(
+    dataset: Path, current: Path, rows: int, schema: pa.Schema
+) -> _ExaminedFile:
+    """Read a new `dataset` of so many `rows` back, and compare it with the `current` one.
+
+    Raises PixmillError where it does not read back.
+    """
+    # Hashing needs no interpreter, so both files are hashed while the new one is read back.
+    with ThreadPoolExecutor(2) as beside:
+        whether_intact = beside.submit(is_intact, current.parent)
+        whether_equal = beside.submit(_has_content_of, current, dataset)
+        digest = beside.submit(hash_of, dataset)
+        read_back(dataset, rows, schema)
+    written = PublishedFile(dataset.stat().st_size, digest.result())
+    is_sound = whether_intact.result()
+    return _ExaminedFile(written, is_sound, is_sound and whether_equal.result())
 
 
 def _describe(plan: Plan, manifest: bytes) -> None:

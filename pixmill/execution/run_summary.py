@@ -178,13 +178,6 @@ def summarize(
     exit_code, reason = ending
     counts = published.counts
     dataset = open_store(plan.config).display_name(published.path)
-    # Publishing fewer images of the same rows than there are would be a step back.
-    if published.stays is not None:
-        reason += (
-            f"; {dataset} is unchanged, with {published.stays:,} images of these rows where "
-            "this run has "
-            f"{counts.status['succeeded']:,}"
-        )
     # Unknown is not 0: a bill of nothing would be believed.
     cost = None
     if plan.config.budget.highest_price is not None:
@@ -195,13 +188,10 @@ def summarize(
             published.refused
         )
         gate = {**published.gate.as_dict(), "refused_dataset": set_aside}
-        if published.gate.failed and exit_code != EXIT_REFUSED:
-            # The run was stopped, and what it has so far would have been refused anyway.
-            reason += f"; {refusal(published.gate)}"
     return RunSummary(
         run_id=run_id,
         exit_code=exit_code,
-        reason=reason,
+        reason=reason + _explain_what_stays(published, dataset, exit_code),
         rows=plan.rows,
         jobs=published.rows,
         succeeded=counts.status["succeeded"],
@@ -221,6 +211,25 @@ def summarize(
         gate=gate,
         candidates=plan.candidates.counts() if plan.candidates else None,
     )
+
+
+def _explain_what_stays(published: Published, dataset: str, exit_code: int) -> str:
+    """Say why `dataset` is not the one that the run made, after the reason for which it ended; empty
+    where it is.
+    """
+    why = ""
+    # Publishing fewer images of the same rows than there are would be a step back.
+    if published.stays is not None:
+        made = published.counts.status["succeeded"]
+        why += (
+            f"; {dataset} is unchanged, with {published.stays:,} images of these rows where "
+            f"this run has {made:,}"
+        )
+    gate = published.gate
+    # Where the run was stopped, what it has so far would have been refused anyway.
+    if gate is not None and gate.failed and exit_code != EXIT_REFUSED:
+        why += f"; {refusal(gate)}"
+    return why
 
 
 def record_summary(config: Config, ledger: Ledger, summary: RunSummary) -> None:
