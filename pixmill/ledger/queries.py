@@ -271,6 +271,27 @@ def jobs_called_after(connection: Connection, run_id: str, last: int) -> list[st
     return list(connection.execute(query).scalars())
 
 
+def newest_images(connection: Connection, run_id: str, calls: int) -> list[str]:
+    """Return the images of the last `calls` of a run that succeeded, each as `jobs.images` holds it,
+    the newest first; none of those whose images are still to be fetched.
+    """
+    newest = (
+        select(attempts.c.id, attempts.c.job_key)
+        .where(attempts.c.run_id == run_id, attempts.c.verdict == State.SUCCEEDED)
+        .order_by(attempts.c.id.desc())
+        # A run whose images are not fetched at all is not looked through to its beginning.
+        .limit(calls)
+        .subquery()
+    )
+    query = (
+        select(jobs.c.images)
+        .join(newest, jobs.c.job_key == newest.c.job_key)
+        .where(jobs.c.images.is_not(None))
+        .order_by(newest.c.id.desc())
+    )
+    return list(connection.execute(query).scalars())
+
+
 def spent(
     connection: Connection,
     *,

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -31,7 +30,6 @@ from pixmill.datasets.report.page import (
     render_page,
 )
 from pixmill.datasets.report.summary import Summary, summarize
-from pixmill.datasets.schema import own_columns
 from pixmill.errors import PixmillError
 from pixmill.execution.status import PastRun, past_run
 from pixmill.ledger import Ledger, open_ledger, queries
@@ -42,6 +40,7 @@ from pixmill.text import counted, describe_range, in_words
 from pixmill.view.live_jobs import LiveJobs, as_dataset
 from pixmill.view.pictures import LaterThumbnails, PagePlaces, PictureSources
 from pixmill.view.run_progress import NOT_BEGUN, RunProgress
+from pixmill.view.sample_images import newest_images, published_images
 from pixmill.view.stored_datasets import DatasetFinder, StoredDataset
 
 PAGE_JOBS = 1_000
@@ -335,28 +334,25 @@ class Site:
             shares=shares,
             money=self._spent_on(dataset),
             runs=tuple(_describe_run(run) for run in runs),
-            pictures=self._first_thumbnails(dataset),
+            pictures=self._sample_thumbnails(dataset, under_way),
         )
 
-    def _first_thumbnails(self, dataset: StoredDataset) -> tuple[str, ...]:
-        """Return addresses of the thumbnails of some pictures of a dataset."""
-        try:
-            with pq.ParquetFile(dataset.file) as file:
-                if not file.num_row_groups:
-                    return ()
-                name = own_columns(file.schema_arrow)["file_name"]
-                names = file.read_row_group(0, columns=[name])[name].drop_null()
-        except (OSError, KeyError, pa.ArrowException):
-            return ()
-        # Evenly over them, as the first of a sweep are all of one row.
-        step = max(1, len(names) // SHOWN_PICTURES)
+    def _sample_thumbnails(
+        self, dataset: StoredDataset, run: PastRun | None
+    ) -> tuple[str, ...]:
+        """Return addresses of the thumbnails of some images of a dataset, of its `run` under way the newest."""
+        names: Sequence[str] = ()
+        if run is not None:
+            ledger = self._ledger_of(dataset.config)
+            names = newest_images(ledger, run.run_id, SHOWN_PICTURES)
+        if not names:
+            names = published_images(dataset.file, SHOWN_PICTURES)
         addresses = []
-        for at in range(0, len(names), step)[:SHOWN_PICTURES]:
-            one = names[at].as_py()
+        for name in names:
             # What a damaged file says about an image is not followed.
-            if STORED.fullmatch(one):
-                digest = Path(one).stem
-                self.sources.add(digest, one)
+            if STORED.fullmatch(name):
+                digest = Path(name).stem
+                self.sources.add(digest, name)
                 thumbnail = f"thumbs/{digest[:2]}/{digest}.webp"
                 addresses.append(f"{dataset.key}/store/{thumbnail}")
         return tuple(addresses)

@@ -24,7 +24,7 @@ from pixmill.view.site import open_site
 from tests.conftest import Project, Simulated, pay_for_chunks
 from tests.pixmill.datasets.published import Shelf
 from tests.pixmill.view.open_view import Answer, View
-from tests.real_command import Command
+from tests.real_command import Command, wait_until
 
 ROWS = 2_345
 
@@ -209,8 +209,12 @@ def test_a_run_is_shown_from_its_first_picture_on_until_it_is_published(
             view = View(process)
             chunks = run.chunks()
             run.process(next(chunks))
+            wait_until(lambda: view.get().text.count("<img src=") == 2, "two pictures")
             assert "2 of 6 jobs made · 1.00 CNY" in view.get().text
             page = view.get("d/pets/")
+            # What the run has not come to yet is no problem that anybody has to look into.
+            assert "4 waiting" in page.text
+            assert "pixmill repair" not in page.text
             (jobs,) = jobs_of(page)
             assert jobs["rows"] == 6
             assert f'"run": "{run.run_id}"' in page.text.replace("&#34;", '"')
