@@ -254,7 +254,7 @@ def paid(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def told(
-    paid: Project, home: Path, quick: Command
+    paid: Project, home: Path, pixmill: Command
 ) -> Callable[[RawValue, str], CommandResult]:
     """Carries out a command with a path in it, on a config that has been run."""
 
@@ -264,7 +264,7 @@ def told(
             part.format(config=paid.path, store=store, path=path)
             for part in given.arguments
         )
-        return quick(*arguments)
+        return pixmill(*arguments)
 
     return carried_out
 

@@ -181,6 +181,7 @@ def test_seeds_of_keys_need_keys(project: Project) -> None:
     assert "seed.policy: 'per_key' needs input.row_key" in shown.stderr
 
 
+@pytest.mark.slow
 def test_a_simulated_run_asks_nothing_shows_no_money_and_names_rows_without_an_image(
     project: Project,
 ) -> None:

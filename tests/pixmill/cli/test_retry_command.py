@@ -57,6 +57,7 @@ def test_what_failed_is_retried_once_agreed_and_a_run_after_it_pays_nothing(
         assert simulated.bill.calls == 4
 
 
+@pytest.mark.slow
 def test_rejected_candidates_ask_for_the_next_ones(
     project: Project, simulated: Simulated, quick: Command
 ) -> None:

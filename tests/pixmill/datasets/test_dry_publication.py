@@ -52,6 +52,7 @@ def test_a_flow_run_refuses_it_as_well(config: str, simulated: Simulated) -> Non
     assert simulated.bill.calls == 0
 
 
+@pytest.mark.slow
 def test_the_command_line_says_which_column_and_exits_2(
     config: str, simulated: Simulated, quick: Command
 ) -> None:

@@ -224,6 +224,7 @@ def test_a_service_that_hangs_or_refuses_changes_nothing_of_a_run(
     assert TOKEN not in caplog.text
 
 
+@pytest.mark.slow
 def test_the_command_tells_who_was_notified_and_tries_targets_out(
     project: Project,
     faulty: Simulated,
