@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 
 from pixmill.config.model import Config
 from pixmill.datasets.provenance import code_and_config, is_built_in
-from pixmill.datasets.schema import own_columns
+from pixmill.datasets.schema import OWN_FIELDS, find_columns
 from pixmill.ledger import Ledger, State, queries
 from pixmill.ledger.revision import changed_since, revision_of
 from pixmill.ledger.scan import search_sorted
 from pixmill.planning.packed_keys import NO_PREFIX, key_prefixes, pack_keys
+from pixmill.quality.image_scorers import own_scorers
+from pixmill.quality.score_columns import ARE_KNOWN
 from pixmill.storage.integrity import hash_of
 
 _OUTCOMES = queries.no_outcomes(0).schema
@@ -61,12 +63,25 @@ class DatasetOrigin(NamedTuple):
     revision: str
     """Of the ledger, from before the first of them was read."""
     made_by: str
-    """A digest of code, packages and config."""
+    """A digest of code, packages, config and scorers."""
+    scores: list[str] | None = None
+    """Score columns that last, where no image lacked a score at that revision; else `None`."""
 
 
-def origin_of(config: Config, ledger: Ledger) -> DatasetOrigin | None:
+def origin_of(
+    config: Config,
+    ledger: Ledger,
+    *,
+    scored_at: str | None = None,
+    scores: list[str] | None = None,
+) -> DatasetOrigin | None:
     """Return the origin of a dataset whose outcomes are read from now on, `None` where the ledger
-    has no revision."""
+    has no revision.
+
+    `scored_at` is the revision from which on all images were looked at that lacked a score; `scores`
+    are the columns of the dataset that last. Raises LedgerError, and UserError where a scorer can't
+    be found.
+    """
     revision = ledger.read(revision_of)
     if revision is None or not is_built_in(config):
         return None
@@ -74,8 +89,13 @@ def origin_of(config: Config, ledger: Ledger) -> DatasetOrigin | None:
     # none of the rows with the same key.
     if config.input.local_images:
         return None
-    made_by = json.dumps(code_and_config(config), sort_keys=True, allow_nan=False)
-    return DatasetOrigin(revision, sha256(made_by.encode()).hexdigest())
+    makers = {**code_and_config(config), "scorers": own_scorers(config.quality)}
+    text = json.dumps(makers, sort_keys=True, allow_nan=False)
+    made_by = sha256(text.encode()).hexdigest()
+    if scored_at is None:
+        return DatasetOrigin(revision, made_by)
+    # The earlier one: an image that came while others were scored may have been overlooked.
+    return DatasetOrigin(scored_at, made_by, scores)
 
 
 def open_published(
@@ -101,7 +121,7 @@ def open_published(
         # What its size and times say is not enough: a wrong row would be worse than a slow run.
         if hash_of(path) != manifest.get("sha256"):
             return None
-        return PublishedOutcomes(path, changed)
+        return PublishedOutcomes(path, changed, noted.get("scores"))
     except (OSError, pa.ArrowException):
         return None
 
@@ -115,15 +135,21 @@ class _Found(NamedTuple):
 
 class PublishedOutcomes:
     """Takes outcomes from the dataset at `path`, but for jobs whose keys begin like one of
-    `changed`.
+    `changed`. Of those that are taken it has the columns `scores` as well.
 
     Raises OSError or ArrowException where it can't be read.
     """
 
-    def __init__(self, path: Path, changed: NDArray[np.uint64]) -> None:
+    def __init__(
+        self, path: Path, changed: NDArray[np.uint64], scores: Sequence[str] | None
+    ) -> None:
         self._file = pq.ParquetFile(path, page_checksum_verification=True)
-        ours = own_columns(self._file.schema_arrow)
-        self._names = [ours[name] for name in _READ]
+        self._is_scored = scores is not None
+        self._scores = scores or ()
+        self._read_names = [*_READ, *self._scores]
+        names = [name for name, _ in OWN_FIELDS]
+        ours = find_columns(self._file.schema_arrow, [*names, *self._scores])
+        self._names = [ours[name] for name in self._read_names]
         metadata = self._file.metadata
         groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
         sizes = [group.num_rows for group in groups]
@@ -167,7 +193,9 @@ class PublishedOutcomes:
             positions = np.arange(end - begin)
             positions[here - begin] = len(positions) + np.arange(part.num_rows)
             taken = found.outcomes.slice(begin, end - begin)
-            both = pa.concat_tables([taken, part]).combine_chunks()
+            # What the ledger has no column for is null.
+            tables = pa.concat_tables([taken, part], promote_options="default")
+            both = tables.combine_chunks()
             yield both.take(pa.array(positions))
             begin = end
 
@@ -207,7 +235,23 @@ class PublishedOutcomes:
         # Keys that begin alike are told apart here.
         is_same = pc.equal(published["job_key"], pa.array(keys, pa.string()))
         is_taken = pc.fill_null(pc.and_(is_same, is_complete), False).to_numpy()
-        return _Found(_as_outcomes(published), is_taken & is_unchanged)
+        outcomes = _as_outcomes(published)
+        if self._scores:
+            outcomes = outcomes.append_column(ARE_KNOWN, pa.repeat(True, len(keys)))
+        for name in self._scores:
+            outcomes = outcomes.append_column(name, published[name])
+        return _Found(outcomes, is_taken & is_unchanged)
+
+    def are_scored(self, keys: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Mark which of `keys` [key, byte] are jobs none of whose images lacks a score: they are in a
+        dataset of which that is known, and nothing was written to them since."""
+        if not self._is_scored or not len(self._sorted):
+            return np.zeros(len(keys), np.bool_)
+        prefixes = key_prefixes(keys)
+        at = search_sorted(self._sorted, prefixes)
+        at[at == len(self._sorted)] = 0
+        is_unchanged: NDArray[np.bool_] = ~self._is_changed[at]
+        return is_unchanged & (self._sorted[at] == prefixes)
 
     def _read(self, groups: NDArray[np.intp]) -> list[pa.Table]:
         """Return the columns `_READ` of row groups; they are kept for the next batch."""
@@ -217,7 +261,8 @@ class PublishedOutcomes:
         for group in wanted:
             if group not in self._groups:
                 read = self._file.read_row_group(group, columns=self._names)
-                self._groups[group] = read.select(self._names).rename_columns(_READ)
+                renamed = read.select(self._names).rename_columns(self._read_names)
+                self._groups[group] = renamed
         return [self._groups[group] for group in wanted]
 
     def _prefixes(self, group: int, name: str) -> NDArray[np.uint64]:

@@ -52,7 +52,7 @@ from pixmill.datasets.refused import forget_refused, set_aside
 from pixmill.datasets.rejected_rows import PreviousRejects
 from pixmill.datasets.row_files import Files, open_files, read_back, write_rows
 from pixmill.datasets.schema import OutcomeCounts, ResultTable
-from pixmill.datasets.score_columns import read_score_columns
+from pixmill.datasets.score_columns import open_score_columns
 from pixmill.datasets.step_back import is_step_back
 from pixmill.ledger import Ledger
 from pixmill.memory import give_back
@@ -107,20 +107,26 @@ def check_publishable(config: Config) -> None:
 
 
 def publish(
-    plan: Plan, ledger: Ledger, run_id: str, *, whatever: bool = False
+    plan: Plan,
+    ledger: Ledger,
+    run_id: str,
+    *,
+    whatever: bool = False,
+    scored_at: str | None = None,
 ) -> Published:
     """Write the dataset of `plan` from what the ledger knows now, and put it in place.
 
     One that would be a step back (see `pixmill.datasets.step_back`) leaves what is published as it
     is, unless that is wanted `whatever` it is; one that does not meet `quality.gate` does so in any
-    case, and is set aside. Raises TableError where the table changed since it
+    case, and is set aside. `scored_at` is the revision of the ledger at which all images were looked
+    at and none was left without a score. Raises TableError where the table changed since it
     was planned: what was paid is in the ledger, so the next run publishes it. Raises PixmillError
     where what was written does not read back.
     """
     config = plan.config
     folder = plan.config.dataset_folder
     with publication_lock(folder):
-        write = partial(_publish, plan, ledger, run_id, folder, whatever)
+        write = partial(_publish, plan, ledger, run_id, folder, whatever, scored_at)
         published = open_store(config).publish(
             config.name,
             published_files(config),
@@ -153,15 +159,20 @@ def published_folder(config: Config, *, history: bool = False) -> Path:
 
 
 def _publish(
-    plan: Plan, ledger: Ledger, run_id: str, folder: Path, whatever: bool
+    plan: Plan,
+    ledger: Ledger,
+    run_id: str,
+    folder: Path,
+    whatever: bool,
+    scored_at: str | None,
 ) -> Published:
     plan.table.check_unchanged()
     complete_publication(plan.config)
     known_invalid = PreviousRejects(folder / INVALID)
-    scores = read_score_columns(plan, ledger)
+    scores = open_score_columns(plan, ledger)
     results = ResultTable(plan.config, plan.expander, plan.table.schema, run_id, scores)
     # Before the first look-up: what is written from here on is a change to the next publication.
-    origin = origin_of(plan.config, ledger)
+    origin = origin_of(plan.config, ledger, scored_at=scored_at, scores=scores.lasting)
     with (
         open_files(plan) as files,
         ThreadPoolExecutor(1) as opening,

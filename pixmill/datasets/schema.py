@@ -83,10 +83,16 @@ def result_schema(
 
 
 def own_columns(schema: pa.Schema) -> Mapping[str, str]:
-    """Return the actual name of each of our columns that is there: ours follow the input's, prefixed on a clash."""
+    """Return the actual name of each of our columns that is there."""
+    return find_columns(schema, [name for name, _ in OWN_FIELDS])
+
+
+def find_columns(schema: pa.Schema, names: Sequence[str]) -> Mapping[str, str]:
+    """Return what each column of ours among `names` is called: ours follow the input's, prefixed on a
+    clash."""
     position = {name: at for at, name in enumerate(schema.names)}
     found = {}
-    for name, _ in OWN_FIELDS:
+    for name in names:
         spellings = [name]
         while f"pixmill_{spellings[-1]}" in position:
             spellings.append(f"pixmill_{spellings[-1]}")
@@ -258,8 +264,10 @@ class ResultTable:
     def _score_columns(self, rows: _Rows, known: pa.Table) -> dict[str, pa.Array]:
         if not self._scores.fields:
             return {}
-        inputs = input_hashes(rows.jobs, rows.row, known["input_image"])
-        return self._scores.columns(first_image_hashes(known), inputs)
+        inputs = pa.nulls(known.num_rows, pa.string())
+        if self._scores.read_inputs:
+            inputs = input_hashes(rows.jobs, rows.row, known["input_image"])
+        return self._scores.columns(first_image_hashes(known), inputs, known)
 
     def request_columns(self, rows: _Rows) -> dict[str, Any]:
         """Return the columns that say what is asked for."""

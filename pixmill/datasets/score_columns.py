@@ -12,42 +12,44 @@ from pixmill.ledger.scores import read_signatures
 from pixmill.planning.jobs import JobBatch
 from pixmill.planning.plan import Plan
 from pixmill.planning.source_images import source_images
-from pixmill.quality.hash_lookup import HashLookup
 from pixmill.quality.image_scorers import check_scorer
 from pixmill.quality.score_columns import (
+    ScoreColumn,
     ScoreColumns,
-    ScoreLookup,
+    ScoreTable,
     first_image_hashes,
-    read_image_scores,
+    open_image_scores,
 )
 from pixmill.quality.thresholds import THRESHOLDS
 
 _KEY = pa.string()
 
 
-def read_score_columns(plan: Plan, ledger: Ledger) -> ScoreColumns:
+def open_score_columns(plan: Plan, ledger: Ledger) -> ScoreColumns:
     """Return the columns that the config of `plan` asks for, with what the ledger has for them.
 
     Raises LedgerError; UserError where a scorer, or what `duplicate` needs, can't be found.
     """
     quality = plan.config.quality
-    found = read_image_scores(quality, ledger)
-    lookups: dict[str, ScoreLookup] = {}
+    found = open_image_scores(quality, ledger)
+    columns: dict[str, ScoreColumn] = {}
     names: tuple[str, ...] = quality.checks
     for name in dict.fromkeys(names):
         if name == "duplicate":
-            lookups[name] = _find_duplicates(plan, ledger, THRESHOLDS[name])
+            duplicates = _find_duplicates(plan, ledger)
+            columns[name] = ScoreColumn(duplicates, THRESHOLDS[name])
         else:
-            lookups[name] = found.pop(name)
-    return ScoreColumns(lookups | found)
+            columns[name] = found.pop(name)
+    return ScoreColumns(columns | found)
 
 
 def empty_score_columns(config: Config) -> ScoreColumns:
     """Return the columns as they are before anything was scored."""
-    nothing = ScoreLookup(HashLookup(pa.nulls(0, _KEY)), pa.nulls(0, pa.float64()))
+    nothing = ScoreTable(pa.nulls(0, _KEY), pa.nulls(0, pa.float64()))
     names: tuple[str, ...] = config.quality.checks
-    lookups = {name: nothing._replace(threshold=THRESHOLDS[name]) for name in names}
-    return ScoreColumns(lookups | dict.fromkeys(config.quality.scorers, nothing))
+    columns = {name: ScoreColumn(nothing, THRESHOLDS[name]) for name in names}
+    own = dict.fromkeys(config.quality.scorers, ScoreColumn(nothing))
+    return ScoreColumns(columns | own)
 
 
 def input_hashes(
@@ -60,7 +62,7 @@ def input_hashes(
     return pa.array([of.sha256 for of in found], _KEY)
 
 
-def _find_duplicates(plan: Plan, ledger: Ledger, threshold: float) -> ScoreLookup:
+def _find_duplicates(plan: Plan, ledger: Ledger) -> ScoreTable:
     """Compare the first images of all jobs with each other."""
     # Pillow is not for runs that ask for no such thing.
     from pixmill.quality.duplicates import SIGNATURE_BYTES, score_duplicates
@@ -73,8 +75,7 @@ def _find_duplicates(plan: Plan, ledger: Ledger, threshold: float) -> ScoreLooku
     table = np.frombuffer(joined, np.uint8).reshape(-1, SIGNATURE_BYTES)
     # Of two jobs with one and the same image each has a duplicate.
     scores = score_duplicates(table)
-    where = HashLookup(pa.array(hashes, _KEY))
-    return ScoreLookup(where, pa.array(scores), threshold=threshold)
+    return ScoreTable(pa.array(hashes, _KEY), pa.array(scores))
 
 
 def _first_images(plan: Plan, ledger: Ledger) -> Iterator[pa.Array]:

@@ -216,7 +216,7 @@ class ActiveRun:
                 self.ledger,
                 self.run_id,
                 whatever=is_trial,
-                is_scored=self.scoring.is_complete,
+                scored_at=self.scoring.scored_at,
             )
         except PixmillError as failure:
             unpublished = {"run_id": self.run_id, "reason": str(failure)}

@@ -14,16 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pixmill.datasets.dataset_files import DATASET
-from pixmill.datasets.published_outcomes import open_published, origin_of
-from pixmill.datasets.publishing import last_manifest
 from pixmill.errors import PixmillError
+from pixmill.execution.unscored_jobs import UnscoredJobs
 from pixmill.ledger import Ledger
+from pixmill.ledger.revision import revision_of
 from pixmill.planning.jobs import Job
 from pixmill.planning.plan import Plan
 from pixmill.planning.source_images import SourceImage, find_source_images
 from pixmill.quality.image_scorers import ImageScorers, ScoredImage
-from pixmill.quality.scored_images import read_scored_images
 from pixmill.storage import Store
 
 log = logging.getLogger(__name__)
@@ -45,8 +43,9 @@ class RunScoring:
         self._scorers = (
             ImageScorers(quality, ledger) if quality.checks or quality.scorers else None
         )
-        self.is_complete = True
-        """Whether the next run would find nothing to score."""
+        self.scored_at: str | None = None
+        """The revision of the ledger at which the plan's images were looked at; `None` where the next run
+        may find something to score, or where the ledger has no revision."""
         self._chunks: Queue[Sequence[Job]] = Queue(_CHUNKS_WAITING)
         self._ended = Event()
         self._thread: Thread | None = None
@@ -84,13 +83,17 @@ class RunScoring:
         """Score all images of the plan that were not, until somebody interrupts; then end. Raises
         LedgerError."""
         self.close()
+        # From before the first look at what lacks a score.
+        revision = self._ledger.read(revision_of)
         if self._scorers is None:
+            self.scored_at = revision
             return
         with self._scorers as scorers:
-            if not self._score_all(scorers, is_stopped):
+            is_complete = self._score_all(scorers, is_stopped)
+            if not is_complete:
                 log.warning("scores are missing: the next run fills them in")
-                self.is_complete = False
-        self.is_complete = self.is_complete and not scorers.has_given_up
+        if is_complete and not scorers.has_given_up:
+            self.scored_at = revision
 
     def catch_up(self, is_stopped: Callable[[], bool]) -> None:
         """Score all images of the plan that were not, until the run stops; then go on beside the
@@ -124,45 +127,30 @@ class RunScoring:
 
     def _all_pictures(self) -> Iterator[list[ScoredImage]]:
         """Yield the images that lack a score, as far as that is known before any is scored."""
-        config = self.plan.config
-        scored = read_scored_images(config.quality, self._ledger)
-        published = open_published(
-            config.dataset_folder / DATASET,
-            last_manifest(config),
-            origin_of(config, self._ledger),
-            self._ledger,
-        )
-        start = 0
-        for batch in self.plan.batches():
-            first = self.plan.first[start : start + len(batch.keys)]
-            start += len(batch.keys)
-            positions = [
-                at
-                for at in np.flatnonzero(first).tolist()
-                if batch.keys[at] is not None
-            ]
+        plan = self.plan
+        variants = len(plan.expander.variants)
+        jobs = UnscoredJobs(plan, self._ledger)
+        marked = jobs.mark()
+        only_rows = np.asarray(marked.reshape(-1, variants).any(axis=1))
+        if not only_rows.any():
+            return
+        for batch in plan.batches(only_rows):
+            start = (batch.rows.first_row - 1) * variants
+            has_key = np.array([key is not None for key in batch.keys])
+            here = marked[start : start + len(batch.keys)]
+            positions = np.flatnonzero(here & has_key)
+            rows = positions // variants
             inputs = find_source_images(
-                config, self._ledger, batch.images.files, batch.images.sources
+                plan.config, self._ledger, batch.images.files, batch.images.sources
             )
             hashes = pa.array([of.sha256 for of in inputs], pa.string())
-            keys = [batch.keys[at] for at in positions]
-            outcomes = (
-                published.outcomes(self._ledger, keys, [])
-                if published
-                else self._ledger.outcomes(keys)
-            )
-            for known in outcomes if keys else ():
-                here = np.array(positions[: known.num_rows])
-                positions = positions[known.num_rows :]
-                rows = here // len(batch.variants)
-                unscored = scored.unscored_jobs(
-                    known["images"], hashes.take(pa.array(rows))
-                )
+            keys = [batch.keys[at] for at in positions.tolist()]
+            for lacking in jobs.find(keys, hashes.take(pa.array(rows))):
                 asked = [
-                    _AskedJob(partial(batch.job, at), inputs[at // len(batch.variants)])
-                    for at in here[unscored].tolist()
+                    _AskedJob(partial(batch.job, at), inputs[at // variants])
+                    for at in positions[lacking.at].tolist()
                 ]
-                yield list(self._pictures_in(known.filter(unscored), asked))
+                yield list(self._pictures_in(lacking.outcomes, asked))
 
     def _pictures_of(self, chunk: Sequence[Job]) -> Iterator[list[ScoredImage]]:
         asked = []

@@ -91,10 +91,10 @@ def publish_plan(
     run_id: str,
     *,
     whatever: bool = False,
-    is_scored: bool = True,
+    scored_at: str | None = None,
 ) -> Published:
     """Publish a plan as `publish` does, but for one that is published as it is; leave a
-    note for the next run, unless that has something left to score.
+    note for the next run, unless that has something left to score as there is no `scored_at`.
     """
     config = of.plan.config
     folder = config.dataset_folder
@@ -104,8 +104,8 @@ def publish_plan(
         of.plan.table.check_unchanged()
         if _stamps(folder) == of.unchanged.stamps:
             return of.unchanged.published
-    made = publish(of.plan, ledger, run_id, whatever=whatever)
-    is_final = is_scored and _is_final(of.plan, made)
+    made = publish(of.plan, ledger, run_id, whatever=whatever, scored_at=scored_at)
+    is_final = scored_at is not None and _is_final(of.plan, made)
     if of.revision and is_final and not ledger.read(queries.has_claims):
         # Nobody wrote from before the plan until now, this run neither: all was read
         # from one state of the ledger.

@@ -1,5 +1,5 @@
 """What was written to a ledger's jobs, one entry for each write: its number, a random text, and how
-the job's key begins.
+the job's key begins. A score that was taken back or replaced has an entry as well, which tells no job.
 
 Triggers of the file see to it, whoever writes: another version of pixmill, or a person with a
 shell. A revision names the last entry of a moment. As its text is random, a ledger that was put
@@ -41,6 +41,9 @@ changes = Table(
 """In ledgers that are files."""
 
 _JOB_DIGITS = 16
+_SCORES = "scores"
+"""What an entry has in place of a job where a score is not any more what it was."""
+
 _RANDOM = "randomblob(8)"
 _LOG = "INSERT INTO job_changes (job, revision) SELECT"
 _LOG_OLD = f"{_LOG} substr(OLD.job_key, 1, {_JOB_DIGITS}), {_RANDOM}"
@@ -51,6 +54,7 @@ _WRITES = {
     "UPDATE": (f"{_LOG_OLD} WHERE OLD.job_key IS NOT NEW.job_key", _LOG_NEW),
     "DELETE": (_LOG_OLD,),
 }
+_LOG_SCORES = f"{_LOG} '{_SCORES}', {_RANDOM}"
 _FORGET = (
     "DELETE FROM job_changes "  # noqa: S608
     f"WHERE number <= (SELECT max(number) FROM job_changes) - {ENTRIES}"
@@ -61,9 +65,17 @@ _TRIGGERS = {
         f"BEGIN {'; '.join([*log, _FORGET])}; END"
     )
     for event, log in _WRITES.items()
+} | {
+    # What is added says something of an image of which nobody knew it.
+    f"scores_revised_by_{event.lower()}": (
+        f"CREATE TRIGGER scores_revised_by_{event.lower()} AFTER {event} ON scores "
+        f"BEGIN {_LOG_SCORES}; {_FORGET}; END"
+    )
+    for event in ("UPDATE", "DELETE")
 }
 _FOUND = text(
-    "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'jobs'"
+    "SELECT name, sql FROM sqlite_master "
+    "WHERE type = 'trigger' AND tbl_name IN ('jobs', 'scores')"
 )
 _REVISION = changes.c.number.concat(":").concat(func.hex(changes.c.revision))
 
@@ -83,7 +95,8 @@ def revision_of(connection: Connection) -> str | None:
 
 def changed_since(connection: Connection, revision: str) -> NDArray[np.uint64] | None:
     """Return how the keys of all jobs begin to which anything was written since `revision`, as
-    `pixmill.planning.packed_keys.key_prefixes` has them; `None` where that is not known.
+    `pixmill.planning.packed_keys.key_prefixes` has them; `None` where that is not known, or where a
+    score was taken back.
     """
     if revision_of(connection) is None:
         return None
@@ -93,9 +106,12 @@ def changed_since(connection: Connection, revision: str) -> NDArray[np.uint64] |
     of = select(_REVISION).where(changes.c.number == int(number))
     if connection.execute(of).scalar() != revision:
         return None
+    later = changes.c.number > int(number)
+    of_scores = select(changes.c.number).where(later, changes.c.job == _SCORES)
+    if connection.execute(of_scores.limit(1)).first():
+        return None
     # What a person put there is no key, and nobody asks for it.
     is_key = text(f"length(job) = {_JOB_DIGITS} AND job NOT GLOB '*[^0-9a-f]*'")
-    later = changes.c.number > int(number)
     jobs = select(func.aggregate_strings(changes.c.job, "")).where(later, is_key)
     digits = connection.execute(jobs).scalar() or ""
     return np.unique(np.frombuffer(bytes.fromhex(digits), ">u8").astype(np.uint64))

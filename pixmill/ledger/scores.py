@@ -65,6 +65,7 @@ _FORGET = delete(scores).where(
 _ALL = select(scores.c.sha256, scores.c.part, scores.c.value).where(
     scores.c.scorer == bindparam("name"), scores.c.version == bindparam("version")
 )
+_OF_IMAGES = _ALL.where(scores.c.sha256.in_(select(_WANTED.c.value)))
 _PARTS = (
     select(scores.c.part)
     .where(
@@ -145,9 +146,18 @@ def find_scored(
     return {(row.sha256, row.part) for row in connection.execute(_SCORED, about)}
 
 
-def read_scores(connection: Connection, scorer: Scorer) -> pa.Table:
-    """Return the `sha256`, `part` and `value` of all that a scorer said."""
-    found = connection.execute(_ALL, scorer._asdict()).cursor.fetchall()
+def read_scores(
+    connection: Connection, scorer: Scorer, images: Sequence[str] | None = None
+) -> pa.Table:
+    """Return the `sha256`, `part` and `value` of all that a scorer said, or of what it said of `images`."""
+    if images is None:
+        selected = connection.execute(_ALL, scorer._asdict())
+    else:
+        wanted = json.dumps(list(images), allow_nan=False)
+        selected = connection.execute(
+            _OF_IMAGES, {**scorer._asdict(), "wanted": wanted}
+        )
+    found = selected.cursor.fetchall()
     names = {"sha256": pa.string(), "part": pa.string(), "value": pa.float64()}
     columns = list(zip(*found, strict=True)) or [()] * len(names)
     arrays = [pa.array(c, k) for c, k in zip(columns, names.values(), strict=True)]

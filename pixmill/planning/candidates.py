@@ -25,9 +25,9 @@ from pixmill.provider.error_codes import code_table
 from pixmill.quality.score_columns import (
     ScoreColumns,
     first_image_hashes,
-    read_image_scores,
+    open_image_scores,
 )
-from pixmill.quality.scored_images import read_scored_images
+from pixmill.quality.scored_images import open_scored_images
 
 
 class Judgement(IntEnum):
@@ -73,8 +73,8 @@ class CandidateJudge:
         self._condition = parse(until.where)
         self._kept_by = until.kept_by
         self._names = self._condition.names | {until.kept_by or ""}
-        self._scores = ScoreColumns(read_image_scores(config.quality, ledger))
-        self._scored = read_scored_images(config.quality, ledger)
+        self._scores = ScoreColumns(open_image_scores(config.quality, ledger))
+        self._scored = open_scored_images(config.quality, ledger)
         self._rejected = pa.array(
             ledger.read(read_rejected, picks_of(config.name)), pa.string()
         )
@@ -124,6 +124,8 @@ class CandidateJudge:
         hashes = first_image_hashes(outcomes)
         rows = pa.array(positions // variants)
         of_rows = inputs.take(rows) if len(inputs) else pa.nulls(count, pa.string())
+        # Before the scores: one that comes meanwhile must not be missing where it counts as had.
+        unscored = self._scored.unscored(hashes, of_rows, self._names)
         columns = self._scores.columns(hashes, of_rows)
         columns["status"] = outcomes["state"].combine_chunks()
         nothing = pa.nulls(count)
@@ -135,7 +137,6 @@ class CandidateJudge:
         verdicts = np.where(holds, Judgement.ACCEPTED, Judgement.NOT_GOOD).astype(
             np.int8
         )
-        unscored = self._scored.unscored(hashes, of_rows, self._names)
         verdicts[unscored] = Judgement.UNDECIDED
         rejected = pc.is_in(hashes, value_set=self._rejected, skip_nulls=True)
         verdicts[rejected.to_numpy(zero_copy_only=False)] = Judgement.REJECTED

@@ -58,9 +58,15 @@ class ComputedJobsFile:
         count: int,
     ) -> ComputedJobs:
         """Return `count` jobs from position `start` on. Any number of threads may read at once."""
-        data = os.pread(
-            self._file.fileno(), count * _JOB.itemsize, start * _JOB.itemsize
-        )
-        jobs = np.frombuffer(data, _JOB, count)
+        jobs = self._read_jobs(start, count)
         keys = [key or "" for key in unpack_keys(jobs["key"])]
         return ComputedJobs(keys, jobs["seed"].tolist())
+
+    def read_keys(self, start: int, count: int) -> NDArray[np.uint8]:
+        """Return the keys [position, byte] of `count` jobs from position `start` on."""
+        return self._read_jobs(start, count)["key"]
+
+    def _read_jobs(self, start: int, count: int) -> NDArray[np.void]:
+        size = _JOB.itemsize
+        data = os.pread(self._file.fileno(), count * size, start * size)
+        return np.frombuffer(data, _JOB, count)

@@ -4,92 +4,137 @@ They are about the first image of a job. Without `quality` in the config there a
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pixmill.config.model import Quality
 from pixmill.ledger import Ledger
-from pixmill.ledger.scores import Scorer, read_parts, read_scores
-from pixmill.quality.hash_lookup import HashLookup, pair_hashes
+from pixmill.ledger.scores import read_parts
+from pixmill.quality.hash_lookup import HashLookup
 from pixmill.quality.image_scorers import check_scorer, own_scorers
+from pixmill.quality.ledger_scores import FoundScores, LedgerScores
 from pixmill.quality.thresholds import THRESHOLDS
 
-_KEY = pa.string()
+ARE_KNOWN = "scores_are_known"
+"""The column of outcomes that says whether their columns `score_…` are what the ledger would say."""
 
 
-class ScoreLookup(NamedTuple):
-    """The values of one column by what they are found by."""
+class ScoreSource(Protocol):
+    """Where the scores of one column come from."""
 
-    keys: HashLookup
-    values: pa.Array
-    by_input: bool = False
-    """Whether they are found by the image and its input image, not by the image alone."""
+    by_input: bool
+    """Whether a score is about an image and its input image."""
+
+    def find(self, images: pa.Array, inputs: pa.Array) -> FoundScores:
+        """Return what is known of `images`, by the SHA-256 of each and of its input image."""
+
+
+class ScoreTable:
+    """Scores that were calculated for just this dataset."""
+
+    by_input = False
+
+    def __init__(self, images: pa.Array, values: pa.Array) -> None:
+        self._keys = HashLookup(images)
+        self._values = values
+
+    def find(self, images: pa.Array, _: pa.Array) -> FoundScores:
+        """Return what is known of `images`, by their SHA-256."""
+        at = self._keys.find(images)
+        return FoundScores(self._values.take(at), at.is_valid())
+
+
+class ScoreColumn(NamedTuple):
+    """A column `score_…`, and `flag_…` beside it."""
+
+    source: ScoreSource
     threshold: float | None = None
     """Below which there is a flag, `None` for a score without one."""
+
+    @property
+    def lasts(self) -> bool:
+        """Whether an image that has a score keeps it, whatever becomes of other images and jobs."""
+        return isinstance(self.source, LedgerScores) and not self.source.by_input
 
 
 class ScoreColumns:
     """What is known of images when a dataset is made."""
 
-    def __init__(self, lookups: Mapping[str, ScoreLookup] | None = None) -> None:
-        self._lookups = lookups or {}
+    def __init__(self, columns: Mapping[str, ScoreColumn] | None = None) -> None:
+        self._columns = columns or {}
 
     @property
     def fields(self) -> list[tuple[str, pa.DataType]]:
         """Names and types of the columns, in their order."""
         fields: list[tuple[str, pa.DataType]] = []
-        for name, lookup in self._lookups.items():
+        for name, column in self._columns.items():
             fields.append((f"score_{name}", pa.float64()))
-            if lookup.threshold is not None:
+            if column.threshold is not None:
                 fields.append((f"flag_{name}", pa.bool_()))
         return fields
 
-    def columns(self, images: pa.Array, inputs: pa.Array) -> dict[str, pa.Array]:
-        """Return the columns of rows whose first images, and input images, have these SHA-256."""
-        pairs = pair_hashes(images, inputs)
+    @property
+    def lasting(self) -> list[str]:
+        """The names of score columns in which a row is the same in the next dataset if its images are."""
+        return [f"score_{name}" for name, of in self._columns.items() if of.lasts]
+
+    @property
+    def read_inputs(self) -> bool:
+        """Whether input images are looked at."""
+        return any(column.source.by_input for column in self._columns.values())
+
+    def columns(
+        self, images: pa.Array, inputs: pa.Array, known: pa.Table | None = None
+    ) -> dict[str, pa.Array]:
+        """Return the columns of rows whose first images, and input images, have these SHA-256.
+
+        Of rows that are `ARE_KNOWN` in `known`, nobody is asked for the columns that `known` has.
+        """
+        is_missing = np.ones(len(images), np.bool_)
+        if known is not None and ARE_KNOWN in known.column_names:
+            is_missing = ~pc.fill_null(known[ARE_KNOWN], False).to_numpy()
+        missing = pa.array(np.flatnonzero(is_missing))
+        missing_images = images.take(missing)
+        missing_inputs = inputs.take(missing)
+        mask = pa.array(is_missing)
         found: dict[str, pa.Array] = {}
-        for name, lookup in self._lookups.items():
-            at = lookup.keys.find(pairs if lookup.by_input else images)
-            scores = lookup.values.take(at)
-            found[f"score_{name}"] = scores
-            if lookup.threshold is not None:
-                found[f"flag_{name}"] = pc.less(scores, lookup.threshold)
+        for name, column in self._columns.items():
+            title = f"score_{name}"
+            if known is None or title not in known.column_names:
+                scores = column.source.find(images, inputs).values
+            else:
+                scores = known[title].combine_chunks()
+                if len(missing):
+                    others = column.source.find(missing_images, missing_inputs).values
+                    scores = pc.replace_with_mask(scores, mask, others)
+            found[title] = scores
+            if column.threshold is not None:
+                found[f"flag_{name}"] = pc.less(scores, column.threshold)
         return found
 
 
-def read_image_scores(quality: Quality, ledger: Ledger) -> dict[str, ScoreLookup]:
-    """Return what the ledger has for the columns that say something of an image by itself.
+def open_image_scores(quality: Quality, ledger: Ledger) -> dict[str, ScoreColumn]:
+    """Return the columns that say something of an image by itself, by the name of the score.
 
     Raises LedgerError, and UserError where a scorer can't be found.
     """
-    lookups: dict[str, ScoreLookup] = {}
+    columns: dict[str, ScoreColumn] = {}
     names: tuple[str, ...] = quality.checks
     for name in dict.fromkeys(names):
-        if name == "duplicate":
-            continue
-        table = ledger.read(read_scores, check_scorer(name)).combine_chunks()
-        by_input = name == "unchanged"
-        keys = table["sha256"]
-        if by_input:
-            keys = pair_hashes(keys, table["part"])
-        lookups[name] = ScoreLookup(
-            HashLookup(as_array(keys)),
-            as_array(table["value"]),
-            by_input,
-            THRESHOLDS[name],
-        )
+        if name != "duplicate":
+            source = LedgerScores(
+                ledger, check_scorer(name), by_input=name == "unchanged"
+            )
+            columns[name] = ScoreColumn(source, THRESHOLDS[name])
     for name, scorer in own_scorers(quality).items():
-        lookups |= _read_own(ledger, name, scorer)
-    return lookups
-
-
-def as_array(column: Any) -> pa.Array:
-    """Return a column in one piece."""
-    if isinstance(column, pa.ChunkedArray):
-        return column.combine_chunks()
-    return column
+        # Before the first score nobody knows how many there will be.
+        for part in ledger.read(read_parts, scorer) or [""]:
+            source = LedgerScores(ledger, scorer, part=part)
+            columns[f"{name}_{part}" if part else name] = ScoreColumn(source)
+    return columns
 
 
 def first_image_hashes(known: pa.Table) -> pa.Array:
@@ -110,18 +155,3 @@ def first_of(lists: pa.ChunkedArray) -> pa.Array:
 def hash_in_name(file_name: str) -> str:
     """Return the SHA-256 that an image of the store is named by."""
     return file_name.rpartition("/")[2].partition(".")[0]
-
-
-def _read_own(ledger: Ledger, name: str, scorer: Scorer) -> dict[str, ScoreLookup]:
-    table = ledger.read(read_scores, scorer)
-    # Before the first score nobody knows how many there will be.
-    parts = ledger.read(read_parts, scorer) or [""]
-    lookups = {}
-    for part in parts:
-        of_part = table.filter(pc.equal(table["part"], part))
-        column = f"{name}_{part}" if part else name
-        lookups[column] = ScoreLookup(
-            HashLookup(as_array(of_part["sha256"])),
-            as_array(of_part["value"]),
-        )
-    return lookups

@@ -9,18 +9,16 @@ from numpy.typing import NDArray
 
 from pixmill.config.model import Quality
 from pixmill.ledger import Ledger
-from pixmill.ledger.scores import read_scores
-from pixmill.quality.hash_lookup import HashLookup, pair_hashes
 from pixmill.quality.image_scorers import check_scorer, own_scorers
+from pixmill.quality.ledger_scores import LedgerScores
 
 
 class ScoredImages:
     """What the checks and scorers of a config were asked about, also in vain."""
 
-    def __init__(self, asked: Mapping[str, HashLookup]) -> None:
-        self._asked = asked
-        """By the name in the config: images by their SHA-256; of `unchanged`, pairs with the input
-        image."""
+    def __init__(self, said: Mapping[str, LedgerScores]) -> None:
+        self._said = said
+        """By the name in the config."""
 
     def unscored(
         self,
@@ -35,11 +33,13 @@ class ScoredImages:
         `columns` are made of counts, where these are given.
         """
         marked = np.zeros(len(images), np.bool_)
-        for name, asked in self._asked.items():
+        for name, said in self._said.items():
             if columns is not None and not _makes_any(name, columns):
                 continue
-            keys = pair_hashes(images, inputs) if name == "unchanged" else images
-            missing = pc.and_(pc.is_null(asked.find(keys)), pc.is_valid(keys))
+            can_be_scored = pc.is_valid(images)
+            if said.by_input:
+                can_be_scored = pc.and_(can_be_scored, pc.is_valid(inputs))
+            missing = pc.and_not(can_be_scored, said.find(images, inputs).is_asked)
             marked |= missing.to_numpy(False)
         return marked
 
@@ -57,21 +57,16 @@ class ScoredImages:
         return marked
 
 
-def read_scored_images(quality: Quality, ledger: Ledger) -> ScoredImages:
-    """Return what the ledger has for the config. Raises LedgerError, and UserError where a scorer
-    can't be found."""
-    asked = {}
+def open_scored_images(quality: Quality, ledger: Ledger) -> ScoredImages:
+    """Return what the ledger has for the config. Raises UserError where a scorer can't be found."""
     names: Sequence[str] = quality.checks
     scorers = {name: check_scorer(name) for name in names} | own_scorers(quality)
-    for name, scorer in scorers.items():
-        found = ledger.read(read_scores, scorer).combine_chunks()
-        if name == "unchanged":
-            keys = pair_hashes(found["sha256"], found["part"]).combine_chunks()
-        else:
-            # A scorer may give several values of an image.
-            keys = pc.unique(found["sha256"])
-        asked[name] = HashLookup(keys)
-    return ScoredImages(asked)
+    return ScoredImages(
+        {
+            name: LedgerScores(ledger, scorer, by_input=name == "unchanged")
+            for name, scorer in scorers.items()
+        }
+    )
 
 
 def _makes_any(scorer: str, columns: Collection[str]) -> bool:

@@ -451,7 +451,7 @@ def outcomes_of(
     """Return what the published dataset has of `keys`, damaged once it is open, and what the ledger has."""
     config = config_of(project)
     path = config.dataset_folder / "dataset.parquet"
-    opened_dataset = PublishedOutcomes(path, pa.array([], pa.uint64()).to_numpy())
+    opened_dataset = PublishedOutcomes(path, pa.array([], pa.uint64()).to_numpy(), None)
     damage(path)
     with opened(config) as ledger:
         found = pa.concat_tables(opened_dataset.outcomes(ledger, keys, []))
