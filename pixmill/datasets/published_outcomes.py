@@ -250,8 +250,8 @@ class PublishedOutcomes:
         prefixes = key_prefixes(keys)
         at = search_sorted(self._sorted, prefixes)
         at[at == len(self._sorted)] = 0
-        is_unchanged: NDArray[np.bool_] = ~self._is_changed[at]
-        return is_unchanged & (self._sorted[at] == prefixes)
+        is_here = self._sorted[at] == prefixes
+        return np.asarray(is_here & ~self._is_changed[at])
 
     def _read(self, groups: NDArray[np.intp]) -> list[pa.Table]:
         """Return the columns `_READ` of row groups; they are kept for the next batch."""

@@ -33,6 +33,7 @@ CANDIDATES = "tests/pixmill/execution/test_candidates.py"
 REVISION = "tests/pixmill/ledger/test_revision.py"
 PYTHON_RUNS = "tests/pixmill/api/test_run.py"
 TAKEN = "tests/pixmill/datasets/test_published_outcomes.py"
+TAKEN_SCORES = "tests/pixmill/datasets/test_published_scores.py"
 
 MUTANTS = (
     # Paying once
@@ -484,6 +485,30 @@ MUTANTS = (
         'f"{_LOG_OLD} WHERE OLD.job_key IS NOT NEW.job_key", _LOG_NEW',
         "_LOG_NEW,",
         (REVISION,),
+    ),
+    Mutant(
+        "take scores that were taken back since",
+        "pixmill/ledger/revision.py",
+        "changed_since",
+        "changes.c.job == _SCORES",
+        "changes.c.job == None",
+        (REVISION,),
+    ),
+    Mutant(
+        "look at no image that came while others were scored",
+        "pixmill/datasets/published_outcomes.py",
+        "origin_of",
+        "DatasetOrigin(scored_at, made_by, scores)",
+        "DatasetOrigin(revision, made_by, scores)",
+        (TAKEN_SCORES,),
+    ),
+    Mutant(
+        "take scores for known where nobody looked for missing ones",
+        "pixmill/datasets/published_outcomes.py",
+        "origin_of",
+        "scored_at is None",
+        "False",
+        (TAKEN_SCORES,),
     ),
     # Candidates
     Mutant(

@@ -84,6 +84,27 @@ def test_every_write_to_a_job_is_logged_by_the_key_that_it_had_and_has(
     assert revision(path) != before
 
 
+SCORE = "INSERT INTO scores (sha256, scorer, version, part, value) VALUES (?, 'x', '1', '', 1)"
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        (SCORE, set()),
+        ("DELETE FROM scores WHERE sha256 = ?", None),
+        ("UPDATE scores SET value = 0 WHERE sha256 = ?", None),
+    ],
+)
+def test_a_score_that_is_not_what_it_was_ends_what_is_known_of_all_jobs(
+    path: Path, statement: str, expected: set[int] | None
+) -> None:
+    write(path, SCORE, "ab")
+    before = revision(path)
+    write(path, statement, "cd" if statement == SCORE else "ab")
+    assert changes(path, before) == expected
+    assert changes(path, revision(path)) == set()
+
+
 def test_a_write_that_was_undone_is_not_logged(path: Path) -> None:
     before = revision(path)
     with closing(sqlite3.connect(path)) as ledger:
