@@ -5,6 +5,7 @@ The schema of the dataset, what is copied from the ledger, what the report's pag
 `docs/dataset-columns.md` follow from this list.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -270,3 +271,18 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
 )
 """All of them, in the order of the dataset. Users' programs rely on names and order: new ones go to
 the end."""
+
+
+def find_columns(schema: pa.Schema, names: Sequence[str]) -> Mapping[str, str]:
+    """Return what each column of ours among `names` is called: ours follow the input's, prefixed on a
+    clash."""
+    position = {name: at for at, name in enumerate(schema.names)}
+    found = {}
+    for name in names:
+        spellings = [name]
+        while f"pixmill_{spellings[-1]}" in position:
+            spellings.append(f"pixmill_{spellings[-1]}")
+        if there := [spelling for spelling in spellings if spelling in position]:
+            # The last one: what the input calls so comes before ours.
+            found[name] = max(there, key=position.__getitem__)
+    return found

@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pixmill.config.model import Config
+from pixmill.datasets.own_columns import find_columns
 from pixmill.datasets.provenance import code_and_config, is_built_in
-from pixmill.datasets.schema import OWN_FIELDS, find_columns
+from pixmill.datasets.schema import OWN_FIELDS
 from pixmill.ledger import Ledger, State, queries
 from pixmill.ledger.revision import changed_since, revision_of
 from pixmill.ledger.scan import search_sorted
@@ -71,7 +72,6 @@ class DatasetOrigin(NamedTuple):
 def origin_of(
     config: Config,
     ledger: Ledger,
-    *,
     scored_at: str | None = None,
     scores: list[str] | None = None,
 ) -> DatasetOrigin | None:

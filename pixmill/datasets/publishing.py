@@ -173,10 +173,7 @@ def _publish(
     results = ResultTable(plan.config, plan.expander, plan.table.schema, run_id, scores)
     # Before the first look-up: what is written from here on is a change to the next publication.
     origin = origin_of(plan.config, ledger, scored_at=scored_at, scores=scores.lasting)
-    with (
-        open_files(plan) as files,
-        ThreadPoolExecutor(1) as opening,
-    ):
+    with open_files(plan) as files, ThreadPoolExecutor(1) as opening:
         # Hashing the file needs no interpreter, which prepares the first batches meanwhile.
         earlier = opening.submit(
             open_published,

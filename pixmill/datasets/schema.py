@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pixmill.config.model import Config
 from pixmill.datasets.candidate_columns import candidate_columns, extra_fields
-from pixmill.datasets.own_columns import OWN_COLUMNS
+from pixmill.datasets.own_columns import OWN_COLUMNS, find_columns
 from pixmill.datasets.score_columns import input_hashes
 from pixmill.ledger import State
 from pixmill.ledger.bulk_lookup import IMAGES
@@ -85,21 +85,6 @@ def result_schema(
 def own_columns(schema: pa.Schema) -> Mapping[str, str]:
     """Return the actual name of each of our columns that is there."""
     return find_columns(schema, [name for name, _ in OWN_FIELDS])
-
-
-def find_columns(schema: pa.Schema, names: Sequence[str]) -> Mapping[str, str]:
-    """Return what each column of ours among `names` is called: ours follow the input's, prefixed on a
-    clash."""
-    position = {name: at for at, name in enumerate(schema.names)}
-    found = {}
-    for name in names:
-        spellings = [name]
-        while f"pixmill_{spellings[-1]}" in position:
-            spellings.append(f"pixmill_{spellings[-1]}")
-        if there := [spelling for spelling in spellings if spelling in position]:
-            # The last one: what the input calls so comes before ours.
-            found[name] = max(there, key=position.__getitem__)
-    return found
 
 
 def free_name(name: str, schema: pa.Schema) -> str:

@@ -503,11 +503,11 @@ MUTANTS = (
         (TAKEN_SCORES,),
     ),
     Mutant(
-        "take scores for known where nobody looked for missing ones",
-        "pixmill/datasets/published_outcomes.py",
-        "origin_of",
-        "scored_at is None",
-        "False",
+        "take scores of outcomes that the dataset does not have",
+        "pixmill/quality/score_columns.py",
+        "ScoreColumns.columns",
+        "pc.fill_null(known[ARE_KNOWN], False)",
+        "pc.fill_null(known[ARE_KNOWN], True)",
         (TAKEN_SCORES,),
     ),
     # Candidates
