@@ -7,9 +7,8 @@ import pyarrow.compute as pc
 
 from pixmill.config.model import Config
 from pixmill.datasets.dataset_files import DATASET
-from pixmill.datasets.loading import open_dataset
+from pixmill.datasets.loading import open_dataset, stream_own_columns
 from pixmill.datasets.publishing import published_folder
-from pixmill.datasets.schema import own_columns
 from pixmill.errors import UserError
 from pixmill.planning.jobs import Job
 
@@ -28,10 +27,7 @@ def count_changed_seeds(config: Config, jobs: Iterable[Job]) -> int:
     changed = 0
     try:
         with open_dataset(published_folder(config) / DATASET) as dataset:
-            own = own_columns(dataset.schema_arrow)
-            for batch in dataset.iter_batches(columns=[own[name] for name in _COLUMNS]):
-                rows = batch.select([own[name] for name in _COLUMNS])
-                rows = rows.rename_columns(_COLUMNS)
+            for rows in stream_own_columns(dataset, _COLUMNS):
                 for row in rows.filter(pc.is_in(rows["row_key"], keys)).to_pylist():
                     known = seeds.get(
                         (row["row_key"], row["point_id"], row["replicate"])

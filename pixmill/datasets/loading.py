@@ -238,6 +238,19 @@ def open_dataset(path: Path) -> Iterator[pq.ParquetFile]:
             raise
 
 
+def stream_own_columns(
+    dataset: pq.ParquetFile, columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """Stream some of pixmill's own `columns` of an open dataset, under these names: where the input has
+    one of them, the file calls pixmill's otherwise.
+    """
+    own = own_columns(dataset.schema_arrow)
+    names = [own[name] for name in columns]
+    for batch in dataset.iter_batches(columns=names):
+        # In this order: a file gives its columns in its own.
+        yield batch.select(names).rename_columns(columns)
+
+
 def is_damage(error: OSError) -> bool:
     """Whether Arrow found wrong bytes.
 

@@ -8,10 +8,9 @@ import pyarrow.compute as pc
 
 from pixmill.config.model import Config
 from pixmill.datasets.dataset_files import DATASET
-from pixmill.datasets.loading import open_dataset
+from pixmill.datasets.loading import open_dataset, stream_own_columns
 from pixmill.datasets.own_error_codes import OWN_CODES
 from pixmill.datasets.publishing import published_folder
-from pixmill.datasets.schema import own_columns
 from pixmill.errors import UserError
 from pixmill.provider.error_codes import MEANINGS
 from pixmill.text import in_words
@@ -60,10 +59,7 @@ def find_problem_rows(
     found: list[ProblemRow] = []
     try:
         with open_dataset(published_folder(config) / DATASET) as dataset:
-            own = own_columns(dataset.schema_arrow)
-            for batch in dataset.iter_batches(columns=[own[name] for name in _COLUMNS]):
-                rows = batch.select([own[name] for name in _COLUMNS])
-                rows = rows.rename_columns(_COLUMNS)
+            for rows in stream_own_columns(dataset, _COLUMNS):
                 bad = pc.is_in(rows["status"], pa.array(statuses))
                 listed = rows.filter(bad).slice(0, most - len(found)).to_pylist()
                 found += [ProblemRow(**row) for row in listed]

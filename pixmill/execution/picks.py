@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 
 from pixmill.config.model import Config
 from pixmill.datasets.dataset_files import CANDIDATES
+from pixmill.datasets.export.picks import open_picks
 from pixmill.datasets.publishing import published_folder
 from pixmill.errors import UserError
 from pixmill.ledger import Ledger
 from pixmill.ledger.scores import Score, picks_of
 from pixmill.quality.score_columns import hash_in_name
-from pixmill.tables import as_text, open_table
-from pixmill.tables.spreadsheets import dialect_of
+from pixmill.tables import as_text
 
 REJECT = "reject"
 STAR = "star"
@@ -44,15 +44,11 @@ def record_picks(config: Config, ledger: Ledger, path: str) -> PickCounts:
             hint="quality.until says how many a row may have: docs/quality.md#candidates",
         )
     images = _published_images(config)
-    # Often edited in a spreadsheet, which saves in a dialect of its own.
-    dialect = dialect_of(path)
-    table = open_table(path, encoding=dialect.encoding, delimiter=dialect.delimiter)
-    missing = [name for name in _COLUMNS if name not in table.schema.names]
-    if missing:
-        raise UserError(
-            f"--picks {path} has no column {' and no column '.join(missing)}",
-            hint=f"picks of candidates have {', '.join(_COLUMNS)}, and with a sweep point_id",
-        )
+    table = open_picks(
+        path,
+        _COLUMNS,
+        hint=f"picks of candidates have {', '.join(_COLUMNS)}, and with a sweep point_id",
+    )
     has_points = "point_id" in table.schema.names
     scores = {}
     for batch in table.batches():

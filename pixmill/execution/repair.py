@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 
 from pixmill.config.model import Config
 from pixmill.datasets.dataset_files import DATASET, MANIFEST
-from pixmill.datasets.loading import open_dataset
+from pixmill.datasets.loading import open_dataset, stream_own_columns
 from pixmill.datasets.publishing import complete_publication
 from pixmill.datasets.refused import refused_folder
-from pixmill.datasets.schema import own_columns
 from pixmill.errors import UserError
 from pixmill.execution.damaged_records import Checked, drop_damaged_records
 from pixmill.execution.prepare import prepare
@@ -226,11 +225,7 @@ def _list_missing(config: Config, repaired: Repaired) -> None:
         # The published one is of before, or there never was one.
         folder = refused_folder(config)
     with open_dataset(folder / DATASET) as dataset:
-        own = own_columns(dataset.schema_arrow)
-        for batch in dataset.iter_batches(columns=[own[name] for name in _COLUMNS]):
-            rows = batch.select([own[name] for name in _COLUMNS]).rename_columns(
-                _COLUMNS
-            )
+        for rows in stream_own_columns(dataset, _COLUMNS):
             paid = rows.filter(pc.equal(rows["status"], "succeeded"))
             if config.input.images == "keep":
                 repaired.missing_inputs += paid["input_image"].null_count

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import pyarrow.parquet as pq
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from pixmill.config.model import Config
@@ -26,6 +25,7 @@ from pixmill.datasets.report.page import (
     Served,
     describe_page,
     input_folders,
+    load_template,
     page_style,
     render_page,
 )
@@ -134,7 +134,7 @@ class Site:
         # Who looks in the morning wants to see what is at work, then what is wrong.
         order = {"running": 0, "problems": 1, "good": 2, "none": 3}
         cards.sort(key=lambda card: order[card.state])
-        return _template().render(
+        return load_template("index.html.j2", "pixmill.view").render(
             store=str(self.folder),
             cards=cards,
             is_live=any(card.state == "running" for card in cards),
@@ -418,15 +418,3 @@ def _asset(name: str) -> Markup:
     """Return a file of ours, which may be in a page as it is."""
     file = files("pixmill.view").joinpath("assets", name)
     return Markup(file.read_text(encoding="utf-8"))  # noqa: S704
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("pixmill.view", "assets"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("index.html.j2")

@@ -1,5 +1,6 @@
 """The rows that somebody picked: those of a table of picks, as the report writes it."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -8,7 +9,7 @@ import pyarrow.parquet as pq
 
 from pixmill.datasets.schema import own_columns
 from pixmill.errors import UserError
-from pixmill.tables import as_text, open_table
+from pixmill.tables import InputTable, as_text, open_table
 from pixmill.tables.spreadsheets import dialect_of
 
 _OF_A_PICK = ("row_key", "point_id")
@@ -33,6 +34,21 @@ class Picks(NamedTuple):
     """What `pick_keys` makes of them, each once."""
 
 
+def open_picks(path: str, columns: Sequence[str], hint: str) -> InputTable:
+    """Open a table of picks, which has to have `columns`. Raises UserError where it lacks one,
+    TableError where it can't be read.
+    """
+    # Stars are often edited in a spreadsheet, which saves in a dialect of its own.
+    dialect = dialect_of(path)
+    table = open_table(path, encoding=dialect.encoding, delimiter=dialect.delimiter)
+    missing = [name for name in columns if name not in table.schema.names]
+    if missing:
+        raise UserError(
+            f"--picks {path} has no column {' and no column '.join(missing)}", hint=hint
+        )
+    return table
+
+
 def read_picks(path: str, dataset: pq.ParquetFile) -> Picks:
     """Return the picks of a table, without those that it says are rejected.
 
@@ -40,15 +56,7 @@ def read_picks(path: str, dataset: pq.ParquetFile) -> Picks:
     image. Raises UserError where the table lacks a column, or has one of these that the dataset lacks, or picks a
     row that the dataset doesn't have, TableError where it can't be read.
     """
-    # Stars are often edited in a spreadsheet, which saves in a dialect of its own.
-    dialect = dialect_of(path)
-    table = open_table(path, encoding=dialect.encoding, delimiter=dialect.delimiter)
-    missing = [name for name in _OF_A_PICK if name not in table.schema.names]
-    if missing:
-        raise UserError(
-            f"--picks {path} has no column {' and no column '.join(missing)}",
-            hint="download picks.csv from the report",
-        )
+    table = open_picks(path, _OF_A_PICK, hint="download picks.csv from the report")
     of_one = [name for name in _OF_ONE_IMAGE if name in table.schema.names]
     strange = [name for name in of_one if name not in dataset.schema_arrow.names]
     if strange:

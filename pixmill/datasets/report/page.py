@@ -205,7 +205,7 @@ def render_page(
     scripts = [_asset(name) for name in SCRIPTS]
     if served:
         scripts.append(served.script)
-    yield from _template().generate(
+    yield from load_template("page.html.j2").generate(
         name=config.name,
         summary=summary,
         about=json.dumps(about, ensure_ascii=False, allow_nan=False),
@@ -272,7 +272,7 @@ def input_folders(config: Config) -> tuple[Path, ...]:
 
 def compare_page(**figures: Any) -> str:
     """Return the page of two datasets, from what its template names."""
-    return _template("compare.html.j2").render(
+    return load_template("compare.html.j2").render(
         **figures,
         style=_asset("report.css") + _asset("compare.css"),
         script=_asset("compare.js"),
@@ -281,9 +281,10 @@ def compare_page(**figures: Any) -> str:
 
 
 @cache
-def _template(name: str = "page.html.j2") -> Template:
+def load_template(name: str, package: str = "pixmill.datasets.report") -> Template:
+    """Return a template of the assets of `package`, which escapes all that is put into it."""
     environment = Environment(
-        loader=PackageLoader("pixmill.datasets.report", "assets"),
+        loader=PackageLoader(package, "assets"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

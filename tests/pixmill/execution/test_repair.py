@@ -289,19 +289,21 @@ def test_a_disk_that_takes_no_images_ends_the_repair(paid: Project) -> None:
 # Input images
 
 
+def keep_inputs(project: Project, running: Simulated, album: FaultyServer) -> None:
+    """Pay for two rows whose input images are of `album`, and kept."""
+    rows = project.rows(2)
+    project.write_rows(
+        [{**row, "photo": f"{album.url}/{row['id']}.jpg"} for row in rows]
+    )
+    project.use_simulator(running)
+    run_config(project.write_config(input={"images": "keep"}))
+
+
 def test_a_damaged_input_image_is_asked_for_again(
     project: Project, running: Simulated
 ) -> None:
     with FaultyServer(answer(JPEG)) as album:
-        project.write_rows(
-            [
-                {**row, "photo": f"{album.url}/{row['id']}.jpg"}
-                for row in project.rows(2)
-            ]
-        )
-        project.use_simulator(running)
-        project.write_config(input={"images": "keep"})
-        run_config(project.path)
+        keep_inputs(project, running, album)
         kept = project.folder / "out" / rows(project)[0]["input_image"]
         flip(kept, 10)
         assert not is_sound(project)
@@ -315,14 +317,7 @@ def test_an_input_image_that_is_gone_everywhere_is_said_to_be_missing(
     project: Project, running: Simulated
 ) -> None:
     with FaultyServer(answer(JPEG)) as album:
-        project.write_rows(
-            [
-                {**row, "photo": f"{album.url}/{row['id']}.jpg"}
-                for row in project.rows(2)
-            ]
-        )
-        project.use_simulator(running)
-        run_config(project.write_config(input={"images": "keep"}))
+        keep_inputs(project, running, album)
         (project.folder / "out" / rows(project)[0]["input_image"]).unlink()
         album.script = (answer(b"", 404),)
         done = repaired(project)

@@ -30,3 +30,11 @@ def ledger(address: str) -> Iterator[Ledger]:
     assert opened
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def records(ledger: Ledger) -> Ledger:
+    """A new ledger with three runs that have begun."""
+    for run in ("run-1", "run-2", "run-3"):
+        ledger.begin_run(run, "pets")
+    return ledger

@@ -1,6 +1,5 @@
 """An answer that comes after its claim was given up: one call, which counts once, as what the answer says."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
 from typing import Any
@@ -26,16 +25,6 @@ RICH = LIMITS._replace(
     max_cost_per_month=Decimal("2.0"),
     account="main",
 )
-
-
-@pytest.fixture
-def records(address: str) -> Iterator[Ledger]:
-    opened = open_ledger(address)
-    assert opened
-    for run in ("run-1", "run-2", "run-3"):
-        opened.begin_run(run, "pets")
-    yield opened
-    opened.close()
 
 
 def give_up(ledger: Ledger, number: int = 1) -> None:

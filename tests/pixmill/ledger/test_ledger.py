@@ -2,7 +2,6 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from decimal import Decimal
@@ -30,13 +29,10 @@ NEXT_RUN = LIMITS._replace(run_id="run-2")
 
 
 @pytest.fixture
-def ledger(address: str) -> Iterator[Ledger]:
-    opened = open_ledger(address)
-    assert opened
+def ledger(ledger: Ledger) -> Ledger:
     for run in ("run-1", "run-2", "run-3", "run-4"):
-        opened.begin_run(run, "pets")
-    yield opened
-    opened.close()
+        ledger.begin_run(run, "pets")
+    return ledger
 
 
 def ended(key: str, state: State, **changes: object) -> Attempt:

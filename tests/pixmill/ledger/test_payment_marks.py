@@ -2,24 +2,13 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from pixmill.ledger import Attempt, Claim, ClaimDenied, Ledger, State, open_ledger
+from pixmill.ledger import Attempt, Claim, ClaimDenied, Ledger, State
 from tests.conftest import ROOT
 from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS
-
-
-@pytest.fixture
-def records(address: str) -> Iterator[Ledger]:
-    opened = open_ledger(address)
-    assert opened
-    for run in ("run-1", "run-2", "run-3"):
-        opened.begin_run(run, "pets")
-    yield opened
-    opened.close()
 
 
 def ended(state: State, run: str = "run-1", **changes: object) -> Attempt:

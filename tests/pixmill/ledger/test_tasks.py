@@ -1,6 +1,5 @@
 """Tasks that work at the provider: paid for once, whoever asks what became of them."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
 from typing import Any
@@ -28,13 +27,10 @@ CAPPED = NEXT_RUN._replace(max_calls=0, max_cost=Decimal("0.0"), price=Decimal("
 
 
 @pytest.fixture
-def ledger(address: str) -> Iterator[Ledger]:
-    opened = open_ledger(address)
-    assert opened
+def ledger(ledger: Ledger) -> Ledger:
     for run in ("run-1", "run-2", "run-3"):
-        opened.begin_run(run, "pets")
-    yield opened
-    opened.close()
+        ledger.begin_run(run, "pets")
+    return ledger
 
 
 def ended(state: State = State.SUCCEEDED, **changes: Any) -> Attempt:
