@@ -29,6 +29,11 @@ def in_words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def to_minute(instant: str) -> str:
+    """Return an ISO instant as people read it: `2026-10-01 08:15` for `2026-10-01T08:15:02.123Z`."""
+    return instant[:16].replace("T", " ")
+
+
 def counted(number: int, thing: str) -> str:
     """Return `1 image` or `1,200 images`."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -2,18 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pixmill.cli.console import SIMULATED, Json, echo, place, print_json
-from pixmill.cli.store_argument import (
-    GivenStore,
-    StorePath,
-    find_store,
-    open_store_ledger,
-)
+from pixmill.cli.store_argument import StorePath, find_store, open_store_ledger
 from pixmill.cli.tables import clean_cell, make_table, print_parts
 from pixmill.errors import UserError
 from pixmill.text import amount, counted, describe_range, in_words
@@ -86,7 +80,7 @@ def bill(
                 period = days_of(export, zone) or period
             reconciliation = compare(ledger, export, period)
         made = make_bill(ledger, period, names)
-    _print_bill(made, is_simulated=_is_simulated(given))
+    _print_bill(made, is_simulated=given.is_simulated)
     if reconciliation:
         _print_reconciliation(reconciliation)
     if as_json:
@@ -94,12 +88,6 @@ def bill(
         print_json({**made.as_dict(), "against": compared})
     differs = reconciliation is not None and reconciliation.differs
     raise typer.Exit(EXIT_DIFFERS if differs else 0)
-
-
-def _is_simulated(given: GivenStore) -> bool:
-    """Whether the ledger is the simulator's, which has a folder of its own in each store."""
-    ledger = given.ledger
-    return isinstance(ledger, Path) and ledger.absolute().parent.name == "simulated"
 
 
 def _find_zone(config: "Config | None", given: str | None) -> "ZoneInfo":

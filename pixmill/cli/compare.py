@@ -10,7 +10,7 @@ import typer
 from pixmill.cli.console import Json, echo, place, print_json
 from pixmill.cli.tables import clean_cell, make_table, print_parts
 from pixmill.local_paths import given_path
-from pixmill.text import amount, counted, in_words
+from pixmill.text import amount, counted, in_words, to_minute
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -96,7 +96,7 @@ def _measures_table(found: "Comparison") -> "Table":
     b = found.measures_b
     table = make_table(("",), (*SIDES, "B − A"))
     table.add_row("dataset", clean_cell(found.a.label), clean_cell(found.b.label))
-    published = (_to_minute(side.published_at) for side in (found.a, found.b))
+    published = (_published_cell(side.published_at) for side in (found.a, found.b))
     table.add_row("published", *published)
     for label, count_a, count_b in _counts(found):
         change = "" if count_a == count_b else _with_minus(f"{count_b - count_a:+,}")
@@ -258,8 +258,6 @@ def _seconds(milliseconds: float | None) -> str:
     return f"{milliseconds / 1000:.2f} s"
 
 
-def _to_minute(published_at: str) -> str:
-    """Shorten an ISO instant in UTC: `2026-10-01 08:15 UTC`; a dash where there is none."""
-    if not published_at:
-        return "–"
-    return clean_cell(published_at[:16].replace("T", " ")) + " UTC"
+def _published_cell(published_at: str) -> str:
+    """Return when a side was published: `2026-10-01 08:15 UTC`; a dash where that is not known."""
+    return f"{clean_cell(to_minute(published_at))} UTC" if published_at else "–"

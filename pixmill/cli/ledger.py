@@ -13,7 +13,7 @@ from pixmill.cli.store_argument import (
     open_store_ledger,
 )
 from pixmill.local_paths import given_path
-from pixmill.text import in_words
+from pixmill.text import in_words, to_minute
 
 ledger = typer.Typer(
     help="Look after the ledger of a store: backup, stats.", no_args_is_help=True
@@ -70,8 +70,8 @@ def stats(store: StorePath, as_json: Json = False) -> None:
     echo(jobs)
     calls = f"  {figures['attempts']:,} calls in {figures['runs']:,} runs"
     if figures["first"]:
-        first = _to_minute(figures["first"])
-        last = _to_minute(figures["last"])
+        first = to_minute(figures["first"])
+        last = to_minute(figures["last"])
         calls += f", from {first} to {last} UTC"
     echo(calls)
     if as_json:
@@ -98,8 +98,3 @@ def _count_images(given: GivenStore) -> dict[str, int]:
     if isinstance(given.ledger, Path):
         return FolderStore(given.ledger.parent).image_sizes()
     return {}
-
-
-def _to_minute(instant: str) -> str:
-    """Shorten an ISO instant: `2026-10-01T08:15:02.123Z` is `2026-10-01 08:15`."""
-    return instant[:16].replace("T", " ")

@@ -27,7 +27,12 @@ from pixmill.cli.plan import Limit, Rows, print_plan
 from pixmill.cli.progress import InputLook
 from pixmill.errors import PixmillError
 from pixmill.local_paths import given_path
-from pixmill.signals import EXIT_INTERRUPTED, drain_or_leave, handle_signals
+from pixmill.signals import (
+    EXIT_INTERRUPTED,
+    drain_or_leave,
+    graceful_shutdown,
+    handle_signals,
+)
 from pixmill.text import cli_arguments
 from pixmill.threads import start_thread
 
@@ -270,7 +275,9 @@ def _carry_out(order: RunRequest, paying: _Paying) -> "RunSummary":
             prepared.connect()
             server.use()
             return _run_flow(prepared, order)
-        return _publish_only(prepared)
+        # There is nothing to pay for, and so nothing for Prefect to do.
+        with graceful_shutdown(prepared.interrupt):
+            return prepared.start().publish()
 
 
 def _say_rehearsed(run: "PreparedRun") -> None:
@@ -351,14 +358,6 @@ def _deliver_events() -> None:
 
     worker = EventsWorker.instance()
     start_thread(worker.wait_until_empty, "pixmill-events").join(EVENT_SECONDS)
-
-
-def _publish_only(prepared: "PreparedRun") -> "RunSummary":
-    """Publish without Prefect: there is nothing to pay for."""
-    from pixmill.signals import graceful_shutdown
-
-    with graceful_shutdown(prepared.interrupt):
-        return prepared.start().publish()
 
 
 def _print_summary(summary: "RunSummary", order: RunRequest) -> None:

@@ -35,6 +35,12 @@ class GivenStore(NamedTuple):
     ledger: Path | str
     """The file or the database URL of its ledger, which may not be there."""
 
+    @property
+    def is_simulated(self) -> bool:
+        """Whether that is the simulator's, which has a folder of its own in each store."""
+        ledger = self.ledger
+        return isinstance(ledger, Path) and ledger.absolute().parent.name == "simulated"
+
 
 @contextmanager
 def open_store_ledger(given: GivenStore) -> "Iterator[Ledger]":

@@ -40,17 +40,22 @@ class PastRun(NamedTuple):
     alive: bool
     limit_changes: tuple[LimitChange, ...] = ()
 
+    @property
+    def when(self) -> str:
+        """When it began, in the time zone of this machine: `2026-11-29 09:34`."""
+        return self.started_at.astimezone().strftime("%Y-%m-%d %H:%M")
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, in words."""
+        if self.summary:
+            return str(self.summary["reason"])
+        return "running now" if self.alive else "the process died"
+
     def describe(self) -> str:
         """The run in one line."""
-        when = self.started_at.astimezone().strftime("%Y-%m-%d %H:%M")
-        if self.summary:
-            how = self.summary["reason"]
-        elif self.alive:
-            how = "running now"
-        else:
-            how = "the process died"
         calls = counted(self.calls, "call")
-        return f"{when}  {self.run_id}  {calls}  {how}"
+        return f"{self.when}  {self.run_id}  {calls}  {self.outcome}"
 
     def as_dict(self) -> dict[str, Any]:
         """The run as plain JSON values."""

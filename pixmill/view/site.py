@@ -388,8 +388,7 @@ class Site:
 
 def _describe_run(run: PastRun) -> str:
     """Return a run in one line, without its id: `2026-11-29 09:34 · 12 calls · finished`."""
-    when, _, *rest = run.describe().split("  ")
-    return " · ".join((when, *rest))
+    return " · ".join((run.when, counted(run.calls, "call"), run.outcome))
 
 
 def _image_origin(config: Config) -> str:

@@ -14,7 +14,7 @@ from pixmill.datasets.report.image_links import stored_file
 from pixmill.datasets.report.page import PAGE, check_page, compare_page
 from pixmill.errors import UserError
 from pixmill.storage.atomic_write import atomic_write
-from pixmill.text import counted, in_words
+from pixmill.text import counted, in_words, to_minute
 
 MOST_PAIRS = 300
 """Pairs on the page: those that differ most."""
@@ -110,9 +110,7 @@ def _show_image(file: str, folder: Path) -> _ShownImage:
 def _list_figures(found: Comparison) -> list[_Figures]:
     a = found.measures_a
     b = found.measures_b
-    published = (
-        side.published_at[:16].replace("T", " ") or "–" for side in (found.a, found.b)
-    )
+    published = (to_minute(side.published_at) or "–" for side in (found.a, found.b))
     rows = [
         _Figures("published (UTC)", *published),
         _Figures("rows", f"{a.rows:,}", f"{b.rows:,}"),
