@@ -289,7 +289,9 @@ def test_models_are_compared_on_the_same_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["edit", "inpaint", "upscale"])
 def test_an_edit_shows_the_picture_before_and_after(name: str, tmp_path: Path) -> None:
-    for row in results(run_config(config(name), *own_store(tmp_path))):
+    rows = results(run_config(config(name), *own_store(tmp_path)))
+    assert rows
+    for row in rows:
         assert row["input_image"] != row["file_name"]
         for file in (row["input_image"], row["file_name"]):
             assert (tmp_path / "out" / "simulated" / file).stat().st_size
@@ -298,8 +300,8 @@ def test_an_edit_shows_the_picture_before_and_after(name: str, tmp_path: Path) -
 def test_what_takes_neither_prompt_nor_seed_has_none_in_the_dataset(
     tmp_path: Path,
 ) -> None:
-    for row in results(run_config(config("upscale"), *own_store(tmp_path), NO_IMAGES)):
-        assert (row["prompt"], row["seed"]) == (None, None)
+    rows = results(run_config(config("upscale"), *own_store(tmp_path), NO_IMAGES))
+    assert {(row["prompt"], row["seed"]) for row in rows} == {(None, None)}
 
 
 def test_the_page_about_sweeps_shows_the_config_that_it_names(tmp_path: Path) -> None:

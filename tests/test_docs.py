@@ -215,16 +215,21 @@ def test_every_reason_for_a_line_that_can_not_be_read_is_described() -> None:
     assert found == set(FLAWS)
 
 
-@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
-def test_python_of_the_docs_that_serves_a_flow_runs_as_a_file(path: Path) -> None:
+def test_python_of_the_docs_that_serves_a_flow_runs_as_a_file() -> None:
     """Prefect imports the file again in the processes of its runs."""
-    blocks = re.findall(
-        r"^( *)```python\n(.*?)^\1```", path.read_text(), re.MULTILINE | re.DOTALL
-    )
-    for _, block in blocks:
-        if not re.search(r"\.(serve|deploy)\(", block):
-            continue
-        for statement in ast.parse(textwrap.dedent(block)).body:
-            written = ast.unparse(statement)
-            if re.search(r"\.(serve|deploy)\(", written):
-                assert written.startswith("if __name__ == '__main__':"), written
+    serving = []
+    for path in DOCS:
+        blocks = re.findall(
+            r"^( *)```python\n(.*?)^\1```", path.read_text(), re.MULTILINE | re.DOTALL
+        )
+        for _, block in blocks:
+            if re.search(r"\.(serve|deploy)\(", block):
+                statements = map(ast.unparse, ast.parse(textwrap.dedent(block)).body)
+                serving += [
+                    written
+                    for written in statements
+                    if re.search(r"\.(serve|deploy)\(", written)
+                ]
+    assert serving
+    for written in serving:
+        assert written.startswith("if __name__ == '__main__':"), written

@@ -69,6 +69,7 @@ def test_the_first_two_axes_are_the_sides_of_a_png(swept: Config) -> None:
             for job in rows_of(swept)
             if job["row_key"] == "pet-01" and job["replicate"] == 1
         ]
+        assert len(chosen) == 6
         for job in chosen:
             across = [2, 3, 4].index(job["param_scale"])
             down = ["ink", "oil"].index(job["param_style"])
