@@ -173,7 +173,9 @@ def test_a_view_sends_the_browser_to_the_bucket_for_pictures(
         view = View(process)
         page = view.get("d/pets/")
         assert page.status == 200, page.text
-        for key in images_of(bucket):
+        images = images_of(bucket)
+        assert images
+        for key in images:
             image = view.get(f"d/pets/store/{key.removeprefix('team/')}")
             assert image.status == 307
             fetched = requests.get(image.headers["location"], timeout=30)
