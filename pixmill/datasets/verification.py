@@ -1,4 +1,4 @@
-"""Whether what was published is still what it was: dataset, history, images and ledger.
+"""Whether what was published is still what it was: dataset, history, candidates, images and ledger.
 
 All of it is read again to the last byte, and nothing is written. Publications wait only while
 the dataset file and its history are hashed; the rows are then read from the version that was
@@ -6,7 +6,7 @@ open at that time, however long its images take.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pixmill.config.model import Config
-from pixmill.datasets.dataset_files import DATASET, HISTORY, MANIFEST
+from pixmill.datasets.dataset_files import CANDIDATES, DATASET, HISTORY, MANIFEST
 from pixmill.datasets.loading import open_dataset, published_dataset
 from pixmill.datasets.schema import own_columns
 from pixmill.errors import LedgerError, UserError
@@ -53,6 +54,13 @@ _COLUMNS = (
     "images",
     "input_image",
     "url_expires_at",
+)
+_COLUMNS_OF_CANDIDATES = (
+    "row_number",
+    "candidate",
+    "status",
+    "job_key",
+    "file_name",
 )
 _OPEN = (State.PENDING, State.IN_FLIGHT, State.SUBMITTED)
 
@@ -160,8 +168,12 @@ def verify(
                 manifest = _check_published(folder, found)
                 _check_history(folder, found)
                 dataset = held.enter_context(open_dataset(path))
-            counts = _check_rows(store, dataset, ledger, found, on_progress)
+                candidates = _open_candidates(folder, dataset, held, found)
+            images = _ImageCheck(store, found, on_progress)
+            counts = _check_rows(dataset, ledger, found, images)
             _check_counts(folder / MANIFEST, manifest, counts, found)
+            if candidates:
+                _check_candidates(folder, candidates, ledger, found, images)
     except UserError as error:
         found.add(Finding(store.display_name(path), "damaged", str(error), _PUBLISH))
     finally:
@@ -219,12 +231,39 @@ def _version_problem(path: Path) -> str | None:
     return None
 
 
+class _ImageCheck:
+    """Reads image files, each once, however many rows name it."""
+
+    def __init__(
+        self, store: Store, found: Verified, on_progress: Callable[[Verified], None]
+    ) -> None:
+        self._store = store
+        self._found = found
+        self._on_progress = on_progress
+        self._seen = set[int]()
+        """Hashes of names, which need less memory than the names."""
+
+    def check(self, images: Iterable[_RowImage], pool: ThreadPoolExecutor) -> None:
+        """Record what is wrong with the files of `images`."""
+        new = []
+        for image in images:
+            name = hash(image.file.name)
+            if name not in self._seen:
+                self._seen.add(name)
+                new.append(image)
+        problems = pool.map(self._store.problem, [image.file for image in new])
+        for image, problem in zip(new, problems, strict=True):
+            self._found.images += 1
+            if problem:
+                self._found.add(_describe(self._store, image, problem))
+            self._on_progress(self._found)
+
+
 def _check_rows(
-    store: Store,
     dataset: pq.ParquetFile,
     ledger: Ledger | None,
     found: Verified,
-    on_progress: Callable[[Verified], None],
+    images: _ImageCheck,
 ) -> Counter[str]:
     """Check the images that rows name and what the ledger says of their jobs.
 
@@ -233,7 +272,6 @@ def _check_rows(
     own = own_columns(dataset.schema_arrow)
     names = [own[name] for name in _COLUMNS]
     statuses = Counter[str]()
-    seen = set[int]()
     with ThreadPoolExecutor(THREADS) as pool:
         # All columns, so that every page is read, with its checksum.
         for batch in dataset.iter_batches(BATCH_ROWS):
@@ -243,38 +281,62 @@ def _check_rows(
             # Once is enough: what can't be read would be found again with every batch.
             if ledger and not _compare_with_ledger(ledger, rows, found):
                 ledger = None
-            images = list(_find_new_images(rows, seen))
-            problems = pool.map(store.problem, [image.file for image in images])
-            for image, problem in zip(images, problems, strict=True):
-                found.images += 1
-                if problem:
-                    found.add(_describe(store, image, problem))
-                on_progress(found)
+            images.check(_images_of(rows), pool)
             found.rows += len(rows)
     return statuses
 
 
-def _find_new_images(
-    rows: Sequence[Mapping[str, Any]],
-    seen: set[int],
-) -> Iterator[_RowImage]:
-    """Yield the image files that `rows` name and no row before did.
+def _open_candidates(
+    folder: Path, dataset: pq.ParquetFile, held: ExitStack, found: Verified
+) -> pq.ParquetFile | None:
+    """Open the list of candidates, until `held` ends; None where there is none or it is damaged."""
+    path = folder / CANDIDATES
+    last = [name.removeprefix("pixmill_") for name in dataset.schema_arrow.names[-2:]]
+    # Made without `quality.until`, a dataset has no candidates: the list came with another one.
+    if last != ["accepted", "candidate"]:
+        return None
+    try:
+        return held.enter_context(open_dataset(path))
+    except UserError as error:
+        found.add(Finding(found.shown(path), "damaged", str(error), _PUBLISH))
+        return None
 
-    `seen` has the hashes of names, which need less memory than the names.
-    """
+
+def _check_candidates(
+    folder: Path,
+    candidates: pq.ParquetFile,
+    ledger: Ledger | None,
+    found: Verified,
+    images: _ImageCheck,
+) -> None:
+    """Check the candidates that are not in the dataset as its rows are checked."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        try:
+            for batch in candidates.iter_batches(BATCH_ROWS):
+                others = batch.filter(pc.invert(batch["kept"]))
+                rows = others.select(_COLUMNS_OF_CANDIDATES).to_pylist()
+                if ledger and not _compare_with_ledger(ledger, rows, found):
+                    ledger = None
+                images.check(_pictures_of(rows), pool)
+        except (pa.ArrowException, OSError) as error:
+            shown = found.shown(folder / CANDIDATES)
+            found.add(Finding(shown, "damaged", str(error), _PUBLISH))
+
+
+def _images_of(rows: Sequence[Mapping[str, Any]]) -> Iterator[_RowImage]:
+    """Yield the image files that rows of the dataset name."""
     for row in rows:
-        images = []
         for output in row["images"] or ():
-            file = NamedImage(output["file_name"], output["bytes"])
-            images.append(_RowImage(file, row))
+            yield _RowImage(NamedImage(output["file_name"], output["bytes"]), row)
         if row["input_image"]:
-            file = NamedImage(row["input_image"], None)
-            images.append(_RowImage(file, row, is_input=True))
-        for image in images:
-            name = hash(image.file.name)
-            if name not in seen:
-                seen.add(name)
-                yield image
+            yield _RowImage(NamedImage(row["input_image"], None), row, is_input=True)
+
+
+def _pictures_of(candidates: Sequence[Mapping[str, Any]]) -> Iterator[_RowImage]:
+    """Yield the image files that candidates name."""
+    for candidate in candidates:
+        if candidate["file_name"]:
+            yield _RowImage(NamedImage(candidate["file_name"], None), candidate)
 
 
 def _describe(
@@ -287,10 +349,13 @@ def _describe(
     # A foreign name may be any text, control characters included.
     is_foreign = problem == "foreign_name"
     shown = repr(name) if is_foreign else store.display_name(store.folder / name)
+    of_row = f"row {number}"
+    if "candidate" in image.row:
+        of_row += f", candidate {image.row['candidate']}"
     return Finding(
         file=shown,
         problem=problem,
-        message=f"row {number}: {PROBLEMS[problem]}",
+        message=f"{of_row}: {PROBLEMS[problem]}",
         remedy=_remedy(image),
         row_number=number,
     )
@@ -299,6 +364,8 @@ def _describe(
 def _remedy(image: _RowImage) -> str:
     if image.is_input:
         return "`pixmill repair` fetches it again where input.images is `keep`"
+    if "candidate" in image.row:
+        return "`pixmill repair` fetches it while its URL lives, or marks it as lost"
     ends = image.row["url_expires_at"]
     or_lost = "restore the file from a backup, or `pixmill repair` marks it as lost"
     if ends is None:
@@ -355,7 +422,7 @@ def _find_disagreement(
     if state != status:
         message = f"row {number} is {status} in the dataset, {state} here"
         return Finding(ledger, "outdated", message, _PUBLISH, number)
-    if row["images"] is not None and row["images"] != images:
+    if row.get("images") is not None and row["images"] != images:
         message = f"row {number} has other images in the dataset than here"
         return Finding(ledger, "outdated", message, _PUBLISH, number)
     return None

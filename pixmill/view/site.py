@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from markupsafe import Markup
 
 from pixmill.config.model import Config
+from pixmill.datasets.dataset_files import CANDIDATES
 from pixmill.datasets.publishing import published_folder
 from pixmill.datasets.report.columns import columns_of
 from pixmill.datasets.report.image_links import STORED, Pictures
@@ -29,6 +30,7 @@ from pixmill.datasets.report.page import (
     page_style,
     render_page,
 )
+from pixmill.datasets.report.rejected import NONE_REJECTED, read_rejected
 from pixmill.datasets.report.summary import Summary, summarize
 from pixmill.errors import PixmillError
 from pixmill.execution.status import PastRun, past_run
@@ -159,7 +161,12 @@ class Site:
             places = PagePlaces(input_folders(config), self.sources)
             with LaterThumbnails(open_store(config), self.sources) as thumbnails:
                 pictures = Pictures(columns, places, thumbnails)
-                chunks = Chunks(columns, summary.axes, pictures)
+                # Of a run under way nobody has decided yet which candidates are kept.
+                rejected = NONE_REJECTED
+                if run is None:
+                    candidates = dataset.file.with_name(CANDIDATES)
+                    rejected = read_rejected(candidates, file, page.most, page.start)
+                chunks = Chunks(columns, summary.axes, pictures, rejected)
                 about = describe_page(config, columns, summary, places)
                 about["run"] = run.run_id if run else None
                 served = Served(
@@ -176,7 +183,7 @@ class Site:
                 manifest = {} if run else dataset.manifest
                 texts = chunks.read(file, page.most, page.start)
                 yield from render_page(
-                    config, summary, about, texts, manifest, served=served
+                    config, summary, about, texts, manifest, rejected, served
                 )
 
     def live_state(self, dataset: StoredDataset, number: int, seen: int) -> str:

@@ -123,7 +123,8 @@ def write_report(
                 path.open("w", encoding="utf-8") as file,
             ):
                 manifest = manifest_at(source.parent / MANIFEST)
-                rejected = read_rejected(source.parent / CANDIDATES, MOST_JOBS)
+                candidates = source.parent / CANDIDATES
+                rejected = read_rejected(candidates, dataset, MOST_JOBS)
                 text = page_text(
                     config, dataset, thumbnails, target.parent, manifest, rejected
                 )
