@@ -96,7 +96,10 @@ def _measures_table(found: "Comparison") -> "Table":
     b = found.measures_b
     table = make_table(("",), (*SIDES, "B − A"))
     table.add_row("dataset", clean_cell(found.a.label), clean_cell(found.b.label))
-    published = (_published_cell(side.published_at) for side in (found.a, found.b))
+    published = (
+        f"{clean_cell(to_minute(side.published_at))} UTC" if side.published_at else "–"
+        for side in (found.a, found.b)
+    )
     table.add_row("published", *published)
     for label, count_a, count_b in _counts(found):
         change = "" if count_a == count_b else _with_minus(f"{count_b - count_a:+,}")
@@ -256,8 +259,3 @@ def _seconds(milliseconds: float | None) -> str:
     if milliseconds < 1000:
         return f"{milliseconds:.0f} ms"
     return f"{milliseconds / 1000:.2f} s"
-
-
-def _published_cell(published_at: str) -> str:
-    """Return when a side was published: `2026-10-01 08:15 UTC`; a dash where that is not known."""
-    return f"{clean_cell(to_minute(published_at))} UTC" if published_at else "–"

@@ -177,11 +177,14 @@ def _check_allow_empty(section: Input, request: Request) -> Problems:
 
 
 def _check_columns(section: Input, request: Request) -> Problems:
-    params = _resolve(request)
-    if params is None:
+    operation = requested_operation(request)
+    try:
+        params = resolve_parameters(operation, request.params)
+    except ValidationError:
+        # They are reported by themselves.
         return
     for path in section.field_columns:
-        problem = find_field_problem(requested_operation(request), params, path)
+        problem = find_field_problem(operation, params, path)
         if problem:
             yield ConfigProblem(f"input.columns.{path}", problem.reason)
     index_problem = image_index_problem(params, len(section.image_columns))
@@ -395,11 +398,3 @@ def _check_image_indexes(images: int, request: Request, made: SweepPoints) -> Pr
         if problem:
             yield ConfigProblem("sweep", problem)
             return
-
-
-def _resolve(request: Request) -> dict[str, Any] | None:
-    """Return the request's params with their defaults; `None` where they are wrong, which is reported by itself."""
-    try:
-        return resolve_parameters(requested_operation(request), request.params)
-    except ValidationError:
-        return None

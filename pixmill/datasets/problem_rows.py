@@ -15,6 +15,8 @@ from pixmill.errors import UserError
 from pixmill.provider.error_codes import MEANINGS
 from pixmill.text import in_words
 
+_OWN_MEANINGS = {of.code: of.meaning for of in OWN_CODES}
+
 LISTED = 10
 """Rows that a person reads one by one; the report has all of them."""
 
@@ -42,7 +44,7 @@ class ProblemRow(NamedTuple):
         """The row in one line."""
         point = "" if self.point_id == "base" else f" · {self.point_id}"
         code = self.error_code or "no code"
-        words = self.error_message or _meaning(code)
+        words = self.error_message or MEANINGS.get(code) or _OWN_MEANINGS.get(code)
         return (
             f"row {self.row_number} · {self.row_key}{point}: {in_words(self.status)}, {code}"
             + (f": {words}" if words else "")
@@ -68,9 +70,3 @@ def find_problem_rows(
     except UserError:
         return found
     return found
-
-
-def _meaning(code: str) -> str:
-    """Return what a code means, in words; empty for one that nobody knows."""
-    own = {of.code: of.meaning for of in OWN_CODES}
-    return MEANINGS.get(code) or own.get(code, "")

@@ -340,7 +340,10 @@ class Site:
             headline=headline,
             shares=shares,
             money=self._spent_on(dataset),
-            runs=tuple(_describe_run(run) for run in runs),
+            runs=tuple(
+                f"{run.when} · {counted(run.calls, 'call')} · {run.outcome}"
+                for run in runs
+            ),
             pictures=self._sample_thumbnails(dataset, under_way),
         )
 
@@ -391,11 +394,6 @@ class Site:
             with self._lock:
                 self._bills[config.ledger_address] = known
         return known[1]
-
-
-def _describe_run(run: PastRun) -> str:
-    """Return a run in one line, without its id: `2026-11-29 09:34 · 12 calls · finished`."""
-    return " · ".join((run.when, counted(run.calls, "call"), run.outcome))
 
 
 def _image_origin(config: Config) -> str:
