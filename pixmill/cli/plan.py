@@ -180,6 +180,8 @@ def _describe_run(made: "Plan", limit: int | None) -> dict[str, Any]:
             "per_key derives seeds from the row key, so that edits keep them"
         )
     cost = made.cost_of(limit)
+    most = made.most_calls_within(limit)
+    most_cost = made.most_cost_within(limit)
     if to_pay:
         listed = ", ".join(first)
         is_all = len(rows) == len(first) and to_pay == len(looked_at)
@@ -188,10 +190,12 @@ def _describe_run(made: "Plan", limit: int | None) -> dict[str, Any]:
         price = (
             "" if config.simulated else f", {cost_text(cost, config.budget.currency)}"
         )
-        most = made.most_to_pay if limit is None else min(limit, made.most_to_pay)
         later = ""
         if most > to_pay:
             later = f", then up to {most - to_pay:,} more for further candidates"
+            if not config.simulated:
+                in_all = cost_text(most_cost, config.budget.currency)
+                later += f", at most {in_all} in all"
         calls = f"{counted(to_pay, 'call')}{price}, of {listed}{more}"
         echo(f"run would {does} {calls}{later}")
         if not config.simulated and not _has_runs(config):
@@ -200,6 +204,8 @@ def _describe_run(made: "Plan", limit: int | None) -> dict[str, Any]:
         "refused": refused,
         "calls": to_pay,
         "cost": None if cost is None else float(cost),
+        "most_calls": most,
+        "most_cost": None if most_cost is None else float(most_cost),
         "first_rows": first,
     }
 

@@ -228,6 +228,26 @@ class Plan:
             total += job.price.most
         return total if self.config.budget.highest_price is not None else None
 
+    def most_calls_within(self, limit: int | None) -> int:
+        """The number of job keys that a run would pay for at most that pays for `limit` of them."""
+        return self.most_to_pay if limit is None else min(limit, self.most_to_pay)
+
+    def most_cost_within(self, limit: int | None) -> Decimal | None:
+        """The same as `cost_of`, with the candidates that may have to be paid for later."""
+        total = self.cost_of(limit)
+        left = self.most_calls_within(limit) - self.to_pay
+        if total is None or left <= 0:
+            return total
+        prices = [(price.most, jobs) for price, jobs in self.later_at if price]
+        if len(prices) < len(self.later_at):
+            return None
+        # Whose candidates these will be depends on pictures: at most, it is the dearest ones.
+        for price, jobs in sorted(prices, reverse=True):
+            paid = min(left, jobs)
+            total += paid * price
+            left -= paid
+        return total
+
     def limit_to_rows(self, limit: int | None, rows: int | None) -> int | None:
         """Return how many keys may be paid for: at most `limit`, and only those of the first `rows` rows
         of the table; None for all."""

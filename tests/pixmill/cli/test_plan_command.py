@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 
 from pixmill.config.loading import config_changes, load_config
@@ -147,6 +148,41 @@ def test_a_plan_says_how_many_calls_further_candidates_may_take(
         (("--limit", "2"), "run would make 2 calls, of row 1, row 2\n"),
     ):
         assert said in pixmill("plan", config, *flags).stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "calls", "cost", "most_calls", "most_cost"),
+    [
+        ((), 2, 3.0, 6, 9.0),
+        (("--limit", "1"), 1, 1.0, 1, 1.0),
+        (("--limit", "2"), 2, 3.0, 2, 3.0),
+        # The dearer ones may be the first to be drawn.
+        (("--limit", "3"), 2, 3.0, 3, 5.0),
+        (("--limit", "5"), 2, 3.0, 5, 8.0),
+    ],
+)
+def test_a_plan_says_what_a_run_with_a_limit_may_cost_with_all_its_candidates(
+    project: Project,
+    flags: tuple[str, ...],
+    calls: int,
+    cost: float,
+    most_calls: int,
+    most_cost: float,
+) -> None:
+    project.write_rows(project.rows(1))
+    dear = {"where": "scale == 3", "price": 2}
+    config = project.write_config(
+        provider={"kind": "gateway", "base_url": "https://gateway.example.com"},
+        budget={"price_per_call": 1, "prices": [dear]},
+        sweep={"groups": [{"grid": {"scale": [2, 3]}}]},
+        quality={"until": {"where": "status == 'succeeded'", "candidates": 3}},
+    )
+    planned = pixmill("plan", config, "--json", *flags)
+    would = json.loads(planned.stdout)["run"]
+    assert (would["calls"], would["cost"]) == (calls, cost)
+    assert (would["most_calls"], would["most_cost"]) == (most_calls, most_cost)
+    in_all = f"at most {most_cost:.2f} CNY in all"
+    assert (in_all in planned.stderr) == (most_calls > calls)
 
 
 def test_validate_and_plan_print_notes_on_valid_rows(project: Project) -> None:
