@@ -31,6 +31,9 @@ COMMAND = "pixmill.cli:main"
 QUICK_COMMAND = "tests.quick_painter:main"
 """The same, but its simulators paint quickly."""
 
+RUN = "import sys; from tests.conftest import run_config; run_config(sys.argv[1])"
+"""Code that runs the config which is its argument, without a command."""
+
 IMPORTED = """
 pixmill.cli pixmill.config.loading pixmill.planning.plan pixmill.planning.planner pixmill.execution.run
 pixmill.execution.status pixmill.execution.spending_rules pixmill.execution.retry_selection

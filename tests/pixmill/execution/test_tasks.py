@@ -15,12 +15,11 @@ from tests.conftest import (
     run_config,
     simulator,
 )
-from tests.fork_server import fork_code
+from tests.fork_server import RUN, fork_code
 from tests.pixmill.run_checks import ledger
 from tests.real_command import wait_until
 
 REQ_KEY = "jimeng_t2i_v31"
-RUN = "import sys; from tests.conftest import run_config; run_config(sys.argv[1])"
 
 
 def write_tasks(
@@ -57,6 +56,14 @@ def tasks_out(config: str) -> int:
     return int(rows[0][0])
 
 
+def kill_run_with_tasks(config: str, number: int) -> None:
+    """Start a run in another process, and kill it when so many tasks are out."""
+    with fork_code(RUN, config) as process:
+        wait_until(lambda: tasks_out(config) == number, "tasks")
+        process.kill()
+        process.wait()
+
+
 def test_a_table_of_prompts_becomes_images_by_submit_and_poll(
     project: Project,
 ) -> None:
@@ -77,10 +84,7 @@ def test_a_table_of_prompts_becomes_images_by_submit_and_poll(
 def test_a_killed_run_is_resumed_without_a_second_submit(project: Project) -> None:
     with simulator(project.folder, "--latency", "1.5") as simulated:
         config = write_tasks(project, simulated, 6, limits={"concurrency": 6})
-        with fork_code(RUN, config) as process:
-            wait_until(lambda: tasks_out(config) == 6, "tasks")
-            process.kill()
-            process.wait()
+        kill_run_with_tasks(config, 6)
         assert {row[0] for row in ledger(config, "SELECT state FROM jobs")} == {
             "submitted"
         }
@@ -95,10 +99,7 @@ def test_tasks_that_were_left_out_are_asked_for_before_anything_is_submitted(
 ) -> None:
     with simulator(project.folder, "--latency", "2") as simulated:
         config = write_tasks(project, simulated, 8, limits={"concurrency": 2})
-        with fork_code(RUN, config) as process:
-            wait_until(lambda: tasks_out(config) == 2, "tasks")
-            process.kill()
-            process.wait()
+        kill_run_with_tasks(config, 2)
         # Not always two, on a slow machine: one may have ended before the kill.
         out = tasks_out(config)
         # As if the rows came in another order, those with tasks are among the last ones.
@@ -120,10 +121,7 @@ def test_tasks_that_were_left_out_are_asked_for_before_anything_is_submitted(
 def test_a_limit_on_a_run_does_not_count_tasks_that_are_out(project: Project) -> None:
     with simulator(project.folder, "--latency", "0.8") as simulated:
         config = write_tasks(project, simulated, 5, limits={"concurrency": 3})
-        with fork_code(RUN, config) as process:
-            wait_until(lambda: tasks_out(config) == 3, "tasks")
-            process.kill()
-            process.wait()
+        kill_run_with_tasks(config, 3)
         report = run_config(config, limit=1)
         assert (report["succeeded"], report["calls"]) == (4, 1)
 

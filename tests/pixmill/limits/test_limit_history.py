@@ -15,12 +15,10 @@ from pixmill.limits.feedback import Feedback
 from pixmill.limits.history import GROWTH, IN_FLIGHT, RATE, LimitHistory, as_limit
 from pixmill.tuning import CHANGES_KEPT, FAULTS_TO_OPEN, NOTABLE_CHANGE
 from tests.conftest import Project, run_config, simulator
-from tests.fork_server import fork_code
+from tests.fork_server import RUN, fork_code
 from tests.pixmill.limits.test_limiter_in_virtual_time import Hidden, Still, World
 from tests.pixmill.run_checks import configure_run
 from tests.real_command import wait_until
-
-RUN = "import sys; from tests.conftest import run_config; run_config(sys.argv[1])"
 
 
 @pytest.fixture

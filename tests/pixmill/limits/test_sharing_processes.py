@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, select
 from pixmill.ledger import open_ledger
 from pixmill.ledger.schema import jobs, runs, shares
 from tests.conftest import ROOT, Project, simulator
+from tests.fork_server import RUN
 from tests.pixmill.ledger.conftest import address, database_url, postgres
 from tests.pixmill.run_checks import configure_run
 from tests.real_command import wait_until
@@ -24,7 +25,6 @@ QPS, CONCURRENCY = 20, 10
 PROCESSES = 4
 COUNTED = 100
 """Calls after which it is looked at how many were refused."""
-RUN = "import sys; from tests.conftest import run_config; run_config(sys.argv[1])"
 
 Answered = TypeVar("Answered")
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixmill.errors import TableError
-from pixmill.tables import InputTable, RowBatch, delimiter_hint, open_table
-from tests.pixmill.tables.reading import failure, rows_of
+from pixmill.tables import InputTable, delimiter_hint, open_table
+from tests.pixmill.tables.reading import failure, only_batch, open_content, rows_of
 
 PROMPTS = Path("../shared/data/parti-prompts.tsv")
 
@@ -21,14 +21,7 @@ PROMPTS = Path("../shared/data/parti-prompts.tsv")
 def opened(
     folder: Path, content: str | bytes, name: str = "t.csv", **options: str
 ) -> InputTable:
-    file = folder / name
-    file.write_bytes(content.encode() if isinstance(content, str) else content)
-    return open_table(str(file), **options)
-
-
-def only_batch(table: InputTable) -> RowBatch:
-    (batch,) = table.batches()
-    return batch
+    return open_content(folder / name, content, **options)
 
 
 @pytest.mark.parametrize(

@@ -10,20 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixmill.errors import TableError
-from pixmill.tables import InputTable, RowBatch, open_table
+from pixmill.tables import InputTable, open_table
+from tests.pixmill.tables.reading import only_batch, open_content
 
 
 def opened(
     folder: Path, content: str | bytes, name: str = "t.jsonl", **options: str
 ) -> InputTable:
-    file = folder / name
-    file.write_bytes(content.encode() if isinstance(content, str) else content)
-    return open_table(str(file), **options)
-
-
-def only_batch(table: InputTable) -> RowBatch:
-    (batch,) = table.batches()
-    return batch
+    return open_content(folder / name, content, **options)
 
 
 def test_columns_stand_in_the_order_of_their_appearance_with_their_types(

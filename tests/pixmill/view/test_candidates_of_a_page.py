@@ -13,8 +13,8 @@ from pixmill.config.loading import load_config
 from pixmill.errors import PixmillError
 from pixmill.view import site as site_module
 from pixmill.view.site import Site, open_site
-from tests.conftest import Project, run_config, simulator
-from tests.pixmill.run_checks import faults_file
+from tests.conftest import Project
+from tests.pixmill.run_checks import draw_candidates
 
 REASON = "does not meet quality.until.where"
 
@@ -22,17 +22,7 @@ REASON = "does not meet quality.until.where"
 @pytest.fixture
 def drawn(project: Project, tmp_path: Path) -> Project:
     """A project of three rows: the second has its second candidate, of the third all are blank."""
-    faults = faults_file(
-        tmp_path,
-        {"prompt": "pet 1", "times": 1, "picture": "blank"},
-        {"prompt": "pet 2", "picture": "blank"},
-    )
-    with simulator(tmp_path, "--faults", str(faults)) as simulated:
-        project.write_rows(project.rows(3))
-        project.use_simulator(simulated)
-        until = {"where": "not flag_blank", "candidates": 3}
-        project.write_config(quality={"checks": ["blank"], "until": until})
-        run_config(project.path)
+    draw_candidates(project, tmp_path)
     return project
 
 

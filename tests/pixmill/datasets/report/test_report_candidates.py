@@ -10,10 +10,10 @@ from pixmill.config.loading import load_config
 from pixmill.datasets.report import write_report
 from pixmill.execution.picks import record_picks
 from pixmill.ledger import open_ledger
-from tests.conftest import Project, Simulated, results, run_config, simulator
+from tests.conftest import Project, Simulated, results, run_config
 from tests.pixmill.datasets.report.open_report import OpenReport
 from tests.pixmill.datasets.report.page_text import column
-from tests.pixmill.run_checks import faults_file
+from tests.pixmill.run_checks import draw_candidates
 
 pytestmark = pytest.mark.slow
 
@@ -21,18 +21,7 @@ pytestmark = pytest.mark.slow
 def test_candidates_that_were_not_kept_are_beside_the_one_that_was(
     project: Project, tmp_path: Path, open_report: Callable[..., OpenReport]
 ) -> None:
-    faults = faults_file(
-        tmp_path,
-        {"prompt": "pet 1", "times": 1, "picture": "blank"},
-        {"prompt": "pet 2", "picture": "blank"},
-    )
-    with simulator(tmp_path, "--faults", str(faults)) as blank:
-        project.write_rows(project.rows(3))
-        project.use_simulator(blank)
-        until = {"where": "not flag_blank", "candidates": 3}
-        project.write_config(quality={"checks": ["blank"], "until": until})
-        run_config(project.path)
-    page = write_report(load_config(project.path))
+    page = write_report(load_config(draw_candidates(project, tmp_path)))
     assert column(page, "ours", "candidate") == [0, 1, 0]
     assert column(page, "ours", "accepted") == [True, True, False]
     report = open_report(page, "view=summary")
