@@ -1,6 +1,8 @@
 """Reading configs: everything that is wrong is said at once, with its place."""
 
+import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import yaml
 from pixmill.config.loading import NOT_YET, load_config
 from pixmill.config.model import Config
 from pixmill.errors import ConfigError
+from pixmill.request.sweep.points import point_id
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,6 +31,24 @@ def loaded(folder: Path, text: str, *overrides: str) -> Config:
 
 
 SMALL = "name: pets\ninput: {path: pets.csv}\n"
+
+
+def test_the_points_of_a_sweep_are_made_once_however_many_checks_read_them(
+    tmp_path: Path,
+) -> None:
+    """It may make 100,000 of them."""
+    made: list[str] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is point_id.__code__:
+            made.append(event)
+
+    sys.setprofile(note)
+    try:
+        loaded(tmp_path, f"{SMALL}sweep: {{scale: [2, 3, 4]}}\n")
+    finally:
+        sys.setprofile(None)
+    assert len(made) == 3
 
 
 @pytest.mark.parametrize(
