@@ -15,6 +15,9 @@ from PIL import Image
 
 from pixmill.storage.image_decoding import FORMATS
 
+Plane = NDArray[np.float32]
+"""[row, column]: the brightness of a picture, or one number for each tile of it."""
+
 WORKING_SIDE = 400
 """Pictures are looked at with a long side of this to twice this: a JPEG of 1024 x 1024 is decoded
 at half its size, in a third of the time, and what blurs a picture for its viewers is there still."""
@@ -100,16 +103,45 @@ def make_sample(image: Image.Image) -> Sample:
 
 def score_blank(sample: Sample) -> float:
     """Return how much there is to see: 0 for one colour, whatever noise lies over it."""
-    content = max(_content(sample.small, side) for side in _BLANK_GRIDS)
+    content = max(_measure_content(sample.small, side) for side in _BLANK_GRIDS)
     return min(1.0, content / _BLANK_SCALE)
+
+
+def _measure_content(image: Image.Image, side: int) -> float:
+    """Return by how many levels the cells of a grid differ from the ground."""
+    cells = _shrink(image, side).reshape(-1, 3)
+    ground = np.median(cells, axis=0)
+    distances = np.abs(cells - ground).max(axis=1)
+    # Sorted no further than that the last ones are those that differ most.
+    ordered = np.partition(distances, -_BLANK_CELLS)
+    return float(ordered[-_BLANK_CELLS])
 
 
 def score_dark(sample: Sample) -> float:
     """Return the brightness of the lightest parts, 0 to 1: that of the 99.5th percentile."""
     counts = np.array(sample.luma.histogram())
-    lighter = np.cumsum(counts[::-1])
-    level = 255 - int(np.searchsorted(lighter, _BRIGHT_SHARE * lighter[-1]))
-    return level / 255
+    # From white on: how many pixels are at least so bright.
+    brighter = np.cumsum(counts[::-1])
+    pixels = brighter[-1]
+    below_white = int(np.searchsorted(brighter, _BRIGHT_SHARE * pixels))
+    return (255 - below_white) / 255
+
+
+class _Grid(NamedTuple):
+    """How many tiles a picture has; a copy of half its size has as many, of half the side."""
+
+    rows: int
+    columns: int
+
+
+class _Tiles(NamedTuple):
+    """What is found in the tiles of a picture."""
+
+    step: Plane
+    """The highest step from a pixel to the next."""
+
+    edge: Plane
+    """The strongest change from one step to the next, halved: a slope that is even has none."""
 
 
 def score_blurred(sample: Sample) -> float:
@@ -119,107 +151,105 @@ def score_blurred(sample: Sample) -> float:
     blurred, only steps in a much smaller copy of the picture are that high.
     """
     picture = np.asarray(sample.luma, np.float32)
-    rows, columns = (side // _TILE - 2 for side in picture.shape)
-    if min(rows, columns) < 3:
+    height, width = picture.shape
+    # Without the last tiles: halving drops an odd row, and a step needs a pixel behind it.
+    grid = _Grid(height // _TILE - 2, width // _TILE - 2)
+    if min(grid) < 3:
         # So few pixels are an icon, whose edges are all within one of them.
         return 1.0
-    edges = np.zeros((rows, columns), np.float32)
-    whole = np.full((rows, columns), _EPSILON, np.float32)
-    steps, _ = _tile_steps(picture, _TILE, rows, columns)
+    step = _measure_tiles(picture, _TILE, grid).step
+    edge = np.zeros(grid, np.float32)
+    whole = np.full(grid, _EPSILON, np.float32)
     for level in range(1, _LEVELS + 1):
         picture = _halve(picture)
-        tile = _TILE >> level
         if level not in _EDGE_LEVELS:
             continue
-        step, edge = _tile_steps(picture, tile, rows, columns)
-        np.maximum(edges, edge, out=edges)
+        smaller = _measure_tiles(picture, _TILE >> level, grid)
+        edge = np.maximum(edge, smaller.edge)
         if level in _STEP_LEVELS:
-            np.maximum(whole, step, out=whole)
-    least = max(_LEAST_EDGE, _LEAST_OF_STRONGEST * float(np.percentile(edges, 98)))
-    has_edge = edges >= least
+            whole = np.maximum(whole, smaller.step)
+    strongest = float(np.percentile(edge, 98))
+    has_edge = edge >= max(_LEAST_EDGE, _LEAST_OF_STRONGEST * strongest)
     if np.count_nonzero(has_edge) < _LEAST_TILES:
         return 1.0
-    # A blurred edge is wider than a tile: its height is found in the tiles around as well.
-    ratios = steps[has_edge] / _spread(whole)[has_edge]
-    return min(1.0, float(np.quantile(ratios, 1 - _SHARP_SHARE)))
+    # A blurred edge is wider than a tile: its height is found in the eight tiles around as well.
+    around = sliding_window_view(np.pad(whole, 1, mode="edge"), (3, 3))
+    height_of_edge = around.max(axis=(2, 3))
+    steepness = step[has_edge] / height_of_edge[has_edge]
+    return min(1.0, float(np.quantile(steepness, 1 - _SHARP_SHARE)))
+
+
+def _halve(picture: Plane) -> Plane:
+    """Return [height // 2, width // 2] the means of 2 x 2 pixels."""
+    height, width = picture.shape
+    even = picture[: height // 2 * 2, : width // 2 * 2]
+    rows = even[0::2] + even[1::2]
+    sums = rows[:, 0::2] + rows[:, 1::2]
+    return sums * np.float32(0.25)
+
+
+def _measure_tiles(picture: Plane, side: int, grid: _Grid) -> _Tiles:
+    """Return what is found in the tiles of `grid`, each of `side` x `side` pixels."""
+    height = grid.rows * side
+    width = grid.columns * side
+    # Steps of the last pixels lead out of the tiles, by two pixels for a change of steps.
+    part = picture[: height + 2, : width + 2]
+    across = np.diff(part[:height], axis=1)
+    down = np.diff(part[:, :width], axis=0)
+    steps = np.maximum(
+        np.abs(across[:, :width]),
+        np.abs(down[:height]),
+    )
+    changes = np.maximum(
+        np.abs(np.diff(across, axis=1)),
+        np.abs(np.diff(down, axis=0)),
+    )
+    edge = _find_maxima(changes, side) / np.float32(2)
+    return _Tiles(_find_maxima(steps, side), edge)
+
+
+def _find_maxima(values: Plane, side: int) -> Plane:
+    """Return the largest value of each tile of `side` x `side`."""
+    height, width = values.shape
+    rows = height // side
+    columns = width // side
+    of_rows = values.reshape(rows, side, width).max(axis=1)
+    maxima: Plane = of_rows.reshape(rows, columns, side).max(axis=2)
+    return maxima
 
 
 def score_unchanged(sample: Sample, source: Sample) -> float:
     """Return how much a picture differs from its input image `source`: 0 for a copy of it, at
     another size, in another format or cut to another ratio."""
-    target = _shrink(sample.image, (_CHANGE_GRID, _CHANGE_GRID))
+    cells = _shrink(sample.image, _CHANGE_GRID)
     width, height = source.image.size
-    whole = _distance(target, source.image, (0, 0, width, height))
+    whole = _measure_change(cells, source.image, (0, 0, width, height))
     # The middle at the picture's ratio, to a fraction of a pixel.
     ratio = sample.image.width / sample.image.height
     across = (width - min(width, height * ratio)) / 2
     down = (height - min(height, width / ratio)) / 2
-    box = (across, down, width - across, height - down)
-    cut = _distance(target, source.image, box)
-    return min(1.0, whole / _CHANGE_SCALE, cut / _CHANGE_SCALE)
+    middle = (across, down, width - across, height - down)
+    cut = _measure_change(cells, source.image, middle)
+    return min(1.0, min(whole, cut) / _CHANGE_SCALE)
 
 
-def _content(image: Image.Image, side: int) -> float:
-    """Return by how many levels the cells of a grid differ from the ground."""
-    cells = _shrink(image, (side, side)).reshape(-1, 3)
-    ground = np.median(cells, axis=0)
-    distances = np.abs(cells - ground).max(axis=1)
-    return float(np.partition(distances, -_BLANK_CELLS)[-_BLANK_CELLS])
-
-
-def _shrink(image: Image.Image, size: tuple[int, int]) -> NDArray[np.float32]:
-    return np.asarray(image.resize(size, Image.Resampling.BOX), np.float32)
-
-
-def _halve(picture: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return [height // 2, width // 2] the means of 2 x 2 pixels."""
-    height = picture.shape[0] // 2 * 2
-    width = picture.shape[1] // 2 * 2
-    rows = picture[0:height:2, :width] + picture[1:height:2, :width]
-    return (rows[:, 0::2] + rows[:, 1::2]) * np.float32(0.25)
-
-
-def _tile_steps(
-    picture: NDArray[np.float32], tile: int, rows: int, columns: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the highest step between neighbours in each of [rows, columns] tiles, and the
-    strongest change from one step to the next: a slope that is even has none."""
-    height = rows * tile
-    width = columns * tile
-    part = picture[: height + 2, : width + 2]
-    across = np.diff(part[:height], axis=1)
-    down = np.diff(part[:, :width], axis=0)
-    steps = np.maximum(np.abs(across[:, :width]), np.abs(down[:height]))
-    changes = np.maximum(
-        np.abs(across[:, 1:] - across[:, :-1]), np.abs(down[1:] - down[:-1])
-    )
-    return _tile_maxima(steps, tile), _tile_maxima(changes, tile) / np.float32(2)
-
-
-def _tile_maxima(values: NDArray[np.float32], tile: int) -> NDArray[np.float32]:
-    height, width = values.shape
-    by_row = values.reshape(height // tile, tile, width).max(axis=1)
-    maxima: NDArray[np.float32] = by_row.reshape(
-        height // tile, width // tile, tile
-    ).max(axis=2)
-    return maxima
-
-
-def _spread(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return [row, column] the largest of each value and the eight around it."""
-    padded = np.pad(values, 1, mode="edge")
-    spread: NDArray[np.float32] = sliding_window_view(padded, (3, 3)).max(axis=(2, 3))
-    return spread
-
-
-def _distance(
-    target: NDArray[np.float32],
+def _measure_change(
+    cells: NDArray[np.float32],
     source: Image.Image,
     box: tuple[float, float, float, float],
 ) -> float:
-    """Return by how many levels the places in `box` of the source differ from the target that
-    differ most, leaving out one in a hundred."""
-    size = target.shape[1::-1]
-    cells = source.resize(size, Image.Resampling.BOX, box)
-    difference = np.abs(target - np.asarray(cells, np.float32)).max(axis=2)
+    """Return by how many levels the places in `box` of the source differ from `cells` [row, column, color]
+    that differ most, leaving out one in a hundred."""
+    of_source = _shrink(source, _CHANGE_GRID, box)
+    difference = np.abs(cells - of_source).max(axis=2)
     return float(np.quantile(difference, 1 - _CHANGED_SHARE))
+
+
+def _shrink(
+    image: Image.Image,
+    side: int,
+    box: tuple[float, float, float, float] | None = None,
+) -> NDArray[np.float32]:
+    """Return [row, column, color] the means of `side` x `side` cells of an image, or of a `box` of it."""
+    small = image.resize((side, side), Image.Resampling.BOX, box)
+    return np.asarray(small, np.float32)

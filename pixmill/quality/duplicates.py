@@ -6,11 +6,16 @@ its colors on a small grid. Pictures are compared that fall into one bucket of s
 hashing), so that each is compared with a few others only.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from pixmill.quality.checks import Sample
+
+Features = NDArray[np.float32]
+"""[picture, feature]: two pictures are as far from each other as these points are."""
 
 _GRID = 16
 _COLOR_GRID = 8
@@ -53,51 +58,59 @@ def score_duplicates(signatures: NDArray[np.uint8]) -> NDArray[np.float64]:
     `signatures` is [picture, `SIGNATURE_BYTES`].
     """
     count = len(signatures)
-    nearest = np.full(count, _REACH, np.float32)
     if count < 2:
         return np.ones(count)
+    nearest = np.full(count, _REACH, np.float32)
     features = to_features(signatures)
     pairs = find_candidates(features)
     for begin in range(0, len(pairs), _BATCH):
         one, other = np.divmod(pairs[begin : begin + _BATCH], count)
-        apart = features[one] - features[other]
-        distances = np.sqrt(np.einsum("ij,ij->i", apart, apart))
+        difference = features[one] - features[other]
+        squares = np.einsum("ij,ij->i", difference, difference)
+        distances = np.sqrt(squares)
         np.minimum.at(nearest, one, distances)
         np.minimum.at(nearest, other, distances)
     return nearest.astype(np.float64) / _REACH
 
 
-def to_features(signatures: NDArray[np.uint8]) -> NDArray[np.float32]:
+def to_features(signatures: NDArray[np.uint8]) -> Features:
     """Return [picture, feature] what is compared: what differs within the picture, as brightness
     and as color, at equal contrast, and in the end how bright and of which tint all of it is.
 
-    Small signs on a plain ground differ in little but that color."""
+    Small signs on a plain ground differ in little but that color.
+    """
+    count = len(signatures)
     cells = _GRID**2
     luma = signatures[:, :cells].astype(np.float32)
     brightness = luma.mean(axis=1, keepdims=True)
     luma -= brightness
-    contrast = np.maximum(luma.std(axis=1, keepdims=True), _LEAST_CONTRAST)
+    deviation = luma.std(axis=1, keepdims=True)
+    contrast = np.maximum(deviation, _LEAST_CONTRAST)
     luma /= contrast * _GRID
-    color = signatures[:, cells:].astype(np.float32).reshape(len(luma), -1, 3)
+
+    # [picture, cell, red, green or blue]: how far each is from the gray of its cell.
+    color = signatures[:, cells:].astype(np.float32)
+    color = color.reshape(count, -1, 3)
     color -= color.mean(axis=2, keepdims=True)
     tint = color.mean(axis=1)
     color -= tint[:, None]
     color /= contrast[:, :, None] * _COLOR_GRID * np.sqrt(np.float32(3))
-    flat = color.reshape(len(luma), -1)
-    levels = np.concatenate([brightness, tint], axis=1) / np.float32(_LEVEL_SCALE)
-    return np.concatenate([luma, flat, levels], axis=1)
+
+    levels = np.concatenate([brightness, tint], axis=1)
+    levels /= np.float32(_LEVEL_SCALE)
+    return np.concatenate([luma, color.reshape(count, -1), levels], axis=1)
 
 
-def find_candidates(features: NDArray[np.float32]) -> NDArray[np.int64]:
+def find_candidates(features: Features) -> NDArray[np.int64]:
     """Return the pairs of pictures that are worth comparing, each as `first * pictures + second`.
 
     In each table a picture is in the bucket that its place along random directions tells. Within a
     bucket it is compared with those that are next to it along one direction more.
     """
-    count, width = features.shape
+    width = features.shape[1]
     # The same ones each time, so that the same pictures get the same scores.
     draw = np.random.default_rng(1)
-    found = []
+    pairs: list[NDArray[np.int64]] = []
     for _ in range(_TABLES):
         directions = draw.normal(size=(width, _PROJECTIONS + 1)).astype(np.float32)
         begins = draw.uniform(size=_PROJECTIONS + 1).astype(np.float32)
@@ -107,10 +120,18 @@ def find_candidates(features: NDArray[np.float32]) -> NDArray[np.int64]:
         factors = draw.integers(1, 2**63, _PROJECTIONS, np.uint64) | np.uint64(1)
         buckets = (cells * factors).sum(axis=1)
         order = np.lexsort((places[:, -1], buckets))
-        sorted_buckets = buckets[order]
-        for step in range(1, min(_NEIGHBOURS, count - 1) + 1):
-            is_same = sorted_buckets[step:] == sorted_buckets[:-step]
-            one = order[:-step][is_same]
-            other = order[step:][is_same]
-            found.append(np.minimum(one, other) * count + np.maximum(one, other))
-    return np.unique(np.concatenate(found))
+        pairs += _pair_neighbours(buckets[order], order)
+    return np.unique(np.concatenate(pairs))
+
+
+def _pair_neighbours(
+    buckets: NDArray[np.uint64], pictures: NDArray[np.intp]
+) -> Iterator[NDArray[np.int64]]:
+    """Yield the pairs of `pictures` that are at most `_NEIGHBOURS` places apart in one of the sorted `buckets`."""
+    count = len(pictures)
+    for step in range(1, min(_NEIGHBOURS, count - 1) + 1):
+        is_same = buckets[step:] == buckets[:-step]
+        one = pictures[:-step][is_same]
+        other = pictures[step:][is_same]
+        # Each pair once, whichever of both comes first in a table.
+        yield np.minimum(one, other) * count + np.maximum(one, other)

@@ -27,7 +27,7 @@ class HashLookup:
 
     def __init__(self, keys: pa.Array) -> None:
         self._keys = keys
-        prefixes = _prefixes(keys)
+        prefixes = _read_prefixes(keys)
         self._rows = np.argsort(prefixes)
         self._sorted = prefixes[self._rows]
 
@@ -35,15 +35,22 @@ class HashLookup:
         """Return where each of `wanted` is among the keys, null where it is not or is null itself."""
         if not len(self._sorted):
             return pa.nulls(len(wanted), pa.int64())
-        at = search_sorted(self._sorted, _prefixes(wanted))
+        at = search_sorted(self._sorted, _read_prefixes(wanted))
         # What comes behind all others is compared with any of them.
         at[at == len(self._sorted)] = 0
         rows = pa.array(self._rows[at])
-        is_same = pc.fill_null(pc.equal(self._keys.take(rows), wanted), False)
-        return pc.if_else(is_same, rows, pa.scalar(None, pa.int64()))
+        found = self._keys.take(rows)
+        # Keys that begin alike are told apart here; null is equal to nothing.
+        is_same = pc.equal(found, wanted)
+        nowhere = pa.scalar(None, pa.int64())
+        return pc.if_else(pc.fill_null(is_same, False), rows, nowhere)
 
 
-def _prefixes(keys: pa.Array) -> NDArray[np.uint64]:
-    digits = pc.utf8_slice_codeunits(pc.fill_null(keys, ""), 0, _DIGITS)
-    joined = "".join(pc.utf8_rpad(digits, _DIGITS, "0").to_pylist())
-    return np.frombuffer(bytes.fromhex(joined), ">u8").astype(np.uint64)
+def _read_prefixes(keys: pa.Array) -> NDArray[np.uint64]:
+    """Return [key] its first digits as a number, 0 for null."""
+    filled = pc.fill_null(keys, "")
+    digits = pc.utf8_slice_codeunits(filled, 0, _DIGITS)
+    padded = pc.utf8_rpad(digits, _DIGITS, "0")
+    joined = "".join(padded.to_pylist())
+    prefixes = np.frombuffer(bytes.fromhex(joined), ">u8")
+    return prefixes.astype(np.uint64)

@@ -61,7 +61,7 @@ class ImageScorers:
 
     def __init__(self, quality: Quality, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._checks = tuple(dict.fromkeys(quality.checks))
+        self._checks: tuple[str, ...] = tuple(dict.fromkeys(quality.checks))
         self._own = own_scorers(quality)
         self._scorers = {name: check_scorer(name) for name in self._checks} | self._own
         self._processes = {"": WorkerProcess(["checks"])}
@@ -88,89 +88,104 @@ class ImageScorers:
     def score(self, pictures: Iterable[ScoredImage]) -> None:
         """Score those of `pictures` that were not, and write down what was found. Raises
         LedgerError."""
-        distinct = list({(of.sha256, of.source_sha256): of for of in pictures}.values())
-        hashes = list({picture.sha256 for picture in distinct})
-        scored = {}
+        distinct = {(of.sha256, of.source_sha256): of for of in pictures}
+        unscored = self._find_unscored(list(distinct.values()))
+        for begin in range(0, len(unscored), BATCH):
+            batch = unscored[begin : begin + BATCH]
+            found = self._run_checks(batch)
+            for name in self._own:
+                of_scorer = [of.picture for of in batch if name in of.wanted]
+                found += self._ask_own(name, of_scorer)
+            if found:
+                self._ledger.record_scores(found)
+                self.scored += len({score.sha256 for score in found})
+
+    def _find_unscored(self, pictures: Sequence[ScoredImage]) -> list[_Unscored]:
+        hashes = [picture.sha256 for picture in pictures]
+        asked = {}
         for name, scorer in self._scorers.items():
             found = self._ledger.read(find_scored, scorer, hashes)
-            # A scorer may give several values of an image.
-            scored[name] = found | {(sha256, "") for sha256, _ in found}
+            # A scorer may give several values of an image, under any names.
+            asked[name] = found | {(sha256, "") for sha256, _ in found}
         unscored = []
-        for picture in distinct:
-            wanted = [name for name in scored if _lacks(picture, name, scored[name])]
+        for picture in pictures:
+            wanted = [name for name in asked if _lacks(picture, name, asked[name])]
             if wanted:
                 unscored.append(_Unscored(picture, wanted))
-        for begin in range(0, len(unscored), BATCH):
-            self._score_batch(unscored[begin : begin + BATCH])
+        return unscored
 
-    def _score_batch(self, batch: Sequence["_Unscored"]) -> None:
-        found = self._run_checks(batch)
-        for name in self._own:
-            found += self._ask_own(
-                name, [of.picture for of in batch if name in of.wanted]
-            )
-        if found:
-            self._ledger.record_scores(found)
-            self.scored += len({score.sha256 for score in found})
-
-    def _run_checks(self, batch: Sequence["_Unscored"]) -> list[Score]:
+    def _run_checks(self, batch: Sequence[_Unscored]) -> list[Score]:
         asked = []
         questions = []
         for picture, names in batch:
-            wanted = [name for name in names if name in self._checks]
-            if wanted:
-                asked.append((picture, wanted))
-                question = {"path": picture.path, "source": picture.source}
-                questions.append({**question, "wanted": wanted})
-        found = []
+            checks = [name for name in names if name in self._checks]
+            if not checks:
+                continue
+            asked.append(_Unscored(picture, checks))
+            questions.append(
+                {
+                    "path": picture.path,
+                    "source": picture.source,
+                    "wanted": checks,
+                }
+            )
         answers = self._processes[""].ask(questions)
-        for (picture, wanted), answer in zip(asked, answers, strict=True):
-            for name in wanted if answer else ():
-                found.append(self._check_score(name, picture, answer or {}))
+        found: list[Score] = []
+        for (picture, checks), answer in zip(asked, answers, strict=True):
+            # Not written down without an answer: the next run may have more luck.
+            if answer is not None:
+                found += [self._check_score(name, picture, answer) for name in checks]
         return found
 
     def _check_score(self, name: str, picture: ScoredImage, answer: Answer) -> Score:
         # The one score that depends on more than the picture.
         part = picture.source_sha256 if name == "unchanged" else ""
         score = Score(picture.sha256, *check_scorer(name), part)
-        if "reason" in answer:
-            self._note_failure(name, answer["reason"])
-            return score._replace(reason=answer["reason"])
+        reason = answer.get("reason")
+        if reason is not None:
+            self._note_failure(name, reason)
+            return score._replace(reason=reason)
+        value = answer["found"][name]
         if name == "duplicate":
-            return score._replace(signature=b64decode(answer["found"][name]))
-        return score._replace(value=answer["found"][name])
+            return score._replace(signature=b64decode(value))
+        return score._replace(value=value)
 
     def _ask_own(self, name: str, pictures: Sequence[ScoredImage]) -> list[Score]:
         scorer = self._own[name]
-        left = {of.sha256: of for of in pictures}
-        questions = [{"path": of.path, "job": of.job()} for of in left.values()]
+        # One picture of several input images is asked about once.
+        distinct = {of.sha256: of for of in pictures}
+        questions = [{"path": of.path, "job": of.job()} for of in distinct.values()]
         process = self._processes[name]
-        before = process.given_up
+        had_given_up = process.given_up
+        answers = process.ask(questions)
         found = []
-        for sha256, answer in zip(left, process.ask(questions), strict=True):
+        for sha256, answer in zip(distinct, answers, strict=True):
             if answer is None:
-                # Not written down: the next run may have more luck.
                 continue
-            if "reason" in answer:
-                self._note_failure(name, answer["reason"])
-                found.append(Score(sha256, *scorer, reason=answer["reason"]))
-            for part, value in answer.get("found", {}).items():
+            reason = answer.get("reason")
+            if reason is not None:
+                self._note_failure(name, reason)
+                found.append(Score(sha256, *scorer, reason=reason))
+                continue
+            for part, value in answer["found"].items():
                 found.append(Score(sha256, *scorer, part, value))
-        if process.given_up and not before:
+        if process.given_up and not had_given_up:
             log.warning(
                 "the scorer %s is not asked any more: %s", name, process.given_up
             )
         return found
 
     def _note_failure(self, name: str, reason: str) -> None:
+        # Said once: thousands of pictures may fail for the same reason.
         if not self.failures[name, reason]:
             log.warning("no score of %s for an image: %s", name, reason)
         self.failures[name, reason] += 1
 
 
-def _lacks(picture: ScoredImage, name: str, scored: set[tuple[str, str]]) -> bool:
-    """Whether a picture is still to be scored, which without an input image is never `unchanged`."""
+def _lacks(picture: ScoredImage, name: str, asked: set[tuple[str, str]]) -> bool:
+    """Whether a picture is still to be scored, by the pictures and parts that the scorer was `asked` about."""
     if name == "unchanged":
-        is_there = (picture.sha256, picture.source_sha256) in scored
-        return picture.source is not None and not is_there
-    return (picture.sha256, "") not in scored
+        # Without an input image there is nothing to compare with.
+        is_known = (picture.sha256, picture.source_sha256) in asked
+        return picture.source is not None and not is_known
+    return (picture.sha256, "") not in asked

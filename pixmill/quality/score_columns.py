@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pixmill.config.model import Quality
 from pixmill.ledger import Ledger
@@ -79,7 +80,9 @@ class ScoreColumns:
     @property
     def lasting(self) -> list[str]:
         """The names of score columns in which a row is the same in the next dataset if its images are."""
-        return [f"score_{name}" for name, of in self._columns.items() if of.lasts]
+        return [
+            f"score_{name}" for name, column in self._columns.items() if column.lasts
+        ]
 
     @property
     def read_inputs(self) -> bool:
@@ -93,13 +96,10 @@ class ScoreColumns:
 
         Of rows that are `ARE_KNOWN` in `known`, nobody is asked for the columns that `known` has.
         """
-        is_missing = np.ones(len(images), np.bool_)
-        if known is not None and ARE_KNOWN in known.column_names:
-            is_missing = ~pc.fill_null(known[ARE_KNOWN], False).to_numpy()
+        is_missing = _mark_missing(len(images), known)
         missing = pa.array(np.flatnonzero(is_missing))
         missing_images = images.take(missing)
         missing_inputs = inputs.take(missing)
-        mask = pa.array(is_missing)
         found: dict[str, pa.Array] = {}
         for name, column in self._columns.items():
             title = f"score_{name}"
@@ -108,12 +108,22 @@ class ScoreColumns:
             else:
                 scores = known[title].combine_chunks()
                 if len(missing):
-                    others = column.source.find(missing_images, missing_inputs).values
-                    scores = pc.replace_with_mask(scores, mask, others)
+                    asked = column.source.find(missing_images, missing_inputs)
+                    mask = pa.array(is_missing)
+                    scores = pc.replace_with_mask(scores, mask, asked.values)
             found[title] = scores
             if column.threshold is not None:
                 found[f"flag_{name}"] = pc.less(scores, column.threshold)
         return found
+
+
+def _mark_missing(rows: int, known: pa.Table | None) -> NDArray[np.bool_]:
+    """Mark the rows whose scores `known` does not have."""
+    if known is None or ARE_KNOWN not in known.column_names:
+        return np.ones(rows, np.bool_)
+    # Null in what the ledger was asked for: no dataset had it.
+    are_known = pc.fill_null(known[ARE_KNOWN], False)
+    return np.asarray(~are_known.to_numpy())
 
 
 def open_image_scores(quality: Quality, ledger: Ledger) -> dict[str, ScoreColumn]:
@@ -124,16 +134,16 @@ def open_image_scores(quality: Quality, ledger: Ledger) -> dict[str, ScoreColumn
     columns: dict[str, ScoreColumn] = {}
     names: tuple[str, ...] = quality.checks
     for name in dict.fromkeys(names):
-        if name != "duplicate":
-            source = LedgerScores(
-                ledger, check_scorer(name), by_input=name == "unchanged"
-            )
-            columns[name] = ScoreColumn(source, THRESHOLDS[name])
+        # Says something of an image beside all others.
+        if name == "duplicate":
+            continue
+        source = LedgerScores(ledger, check_scorer(name), by_input=name == "unchanged")
+        columns[name] = ScoreColumn(source, THRESHOLDS[name])
     for name, scorer in own_scorers(quality).items():
         # Before the first score nobody knows how many there will be.
         for part in ledger.read(read_parts, scorer) or [""]:
-            source = LedgerScores(ledger, scorer, part=part)
-            columns[f"{name}_{part}" if part else name] = ScoreColumn(source)
+            column = f"{name}_{part}" if part else name
+            columns[column] = ScoreColumn(LedgerScores(ledger, scorer, part=part))
     return columns
 
 
@@ -145,11 +155,11 @@ def first_image_hashes(known: pa.Table) -> pa.Array:
 def first_of(lists: pa.ChunkedArray) -> pa.Array:
     """Return the first element of each list, null for null and empty ones."""
     whole = lists.combine_chunks()
-    filled = pc.fill_null(pc.greater(pc.list_value_length(whole), 0), False).to_numpy(
-        zero_copy_only=False
-    )
+    is_filled = pc.greater(pc.list_value_length(whole), 0)
+    is_empty = pc.invert(pc.fill_null(is_filled, False))
     begins = whole.offsets.to_numpy()[:-1]
-    return pc.take(whole.values, pa.array(begins, mask=~filled))
+    mask = is_empty.to_numpy(zero_copy_only=False)
+    return pc.take(whole.values, pa.array(begins, mask=mask))
 
 
 def hash_in_name(file_name: str) -> str:

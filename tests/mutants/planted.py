@@ -505,7 +505,7 @@ MUTANTS = (
     Mutant(
         "take scores of outcomes that the dataset does not have",
         "pixmill/quality/score_columns.py",
-        "ScoreColumns.columns",
+        "_mark_missing",
         "pc.fill_null(known[ARE_KNOWN], False)",
         "pc.fill_null(known[ARE_KNOWN], True)",
         (TAKEN_SCORES,),
