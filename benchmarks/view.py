@@ -1,28 +1,30 @@
 """What a view of a store costs: its first page and memory with 100,000 jobs, and what it takes from a run under way.
 
     python benchmarks/view.py large [JOBS]            # default: 100000; about three minutes
-    python benchmarks/view.py live [JOBS [TURNS]]     # default: 8000 3; about three minutes
+    python benchmarks/view.py live [JOBS]             # default: 60000; about two minutes
 
 `large` makes a dataset of so many jobs with a full ledger, starts `pixmill view` anew and asks for the page of the
 store, the first page of the dataset and its last; memory is the most that the process ever had (VmHWM).
 
-`live` runs `pixmill run` against a server that answers at once, as `whole_run.py` does, in turns without a view and
-with one that a browser follows: it asks for what has changed of the first page as often as the page's script does. The
-seconds are those from the first call sent to the last one answered.
+`live` runs `pixmill run` once, against a server that answers at once, as `whole_run.py` does. Every few seconds a page
+of the run is opened or closed: none, the first page, the page at which the run is. An open one is followed as its
+script does. What the throughput is with and without is thus of one run, and a slower minute of the machine is in both.
 """
 
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from statistics import geometric_mean
+from typing import Any, NamedTuple
 
+import numpy as np
 import requests
 from account import KEY, begun, pay, write_config
 from whole_run import THREADS, answering, run
@@ -30,6 +32,10 @@ from whole_run import THREADS, answering, run
 LEAST_PAUSE = 1.0
 MOST_PAUSE = 1.8
 """Between two questions of the page's script."""
+
+WATCHED = ("none", "the first page", "the page at work")
+WINDOW_SECONDS = 3.0
+PAGE_JOBS = 1_000
 
 
 @contextmanager
@@ -89,54 +95,81 @@ def measure_large(jobs: int) -> None:
             print(f"memory: {memory_of(pid):.0f} MB", flush=True)
 
 
-def follow(
-    store: Path, name: str, ready: threading.Event, over: threading.Event
-) -> None:
-    """Ask a view of a store as the script of a page does, until the run is over."""
+class Window(NamedTuple):
+    """A few seconds of a run, in which a page of it was open or none was."""
+
+    watched: str
+    """Which page: one of `WATCHED`."""
+
+    start: float
+    """Of the clock, in seconds since 1970."""
+
+    end: float
+
+    processor: float
+    """Seconds of a processor that the view had meanwhile."""
+
+
+def ask(address: str, page: int, seen: int) -> dict[str, Any]:
+    """Ask what has changed of a page; nothing while there is no run."""
+    asked = f"{address}s/bench/live?page={page}&seen={seen}"
+    answer = requests.get(asked, timeout=60)
+    return answer.json() if answer.ok else {}
+
+
+def watch(address: str, pid: int, watched: str) -> Window:
+    """Ask a view for a while as the script of a page does, or leave it alone."""
+    start = time.time()
+    before = processor_of(pid)
+    end = start + WINDOW_SECONDS
+    page = 1
     seen = 0
-    with view(store) as (address, pid):
-        # Once, as what is loaded with the first question is loaded before the run.
-        requests.get(address, timeout=60).raise_for_status()
-        before = processor_of(pid)
-        start = time.perf_counter()
-        ready.set()
-        while not over.is_set():
-            begun = time.perf_counter()
-            page = f"{address}s/{name}/live?page=1&seen={seen}"
-            answer = requests.get(page, timeout=60)
-            if answer.ok:
-                seen = answer.json().get("seen", 0)
-            taken = time.perf_counter() - begun
-            over.wait(min(MOST_PAUSE, max(LEAST_PAUSE, 10 * taken)))
-        used = processor_of(pid) - before
-        seconds = time.perf_counter() - start
-        print(f"the view used {used:.2f} s of a processor in {seconds:.1f} s")
+    if watched == "the page at work":
+        made = re.match(r"[\d,]+", ask(address, 1, 0).get("words", ""))
+        page = 1 + int(made[0].replace(",", "")) // PAGE_JOBS if made else 1
+    while time.time() < end:
+        begun = time.perf_counter()
+        if watched != "none":
+            seen = ask(address, page, seen).get("seen", 0)
+        taken = time.perf_counter() - begun
+        pause = min(MOST_PAUSE, max(LEAST_PAUSE, 10 * taken))
+        time.sleep(max(0, min(pause, end - time.time())))
+    return Window(watched, start, time.time(), processor_of(pid) - before)
 
 
-def measure_live(jobs: int, turns: int) -> None:
-    """Print the throughput of runs without a view and with one."""
-    ratios = []
+def measure_live(jobs: int) -> None:
+    """Print the throughput of one run while no page is open, and while one is."""
+    windows: list[Window] = []
     with tempfile.TemporaryDirectory() as name, answering() as url:
-        for number in range(turns):
-            alone, _ = run(Path(name) / f"alone-{number}", url, jobs)
-            folder = Path(name) / f"seen-{number}"
-            (folder / "out").mkdir(parents=True)
-            ready = threading.Event()
-            over = threading.Event()
-            follower = threading.Thread(
-                target=follow, args=(folder / "out", "bench", ready, over)
-            )
-            follower.start()
-            ready.wait()
-            followed, _ = run(folder, url, jobs)
-            over.set()
-            follower.join()
-            ratios.append(alone / followed)
-            print(
-                f"alone {jobs / alone:,.0f} jobs/s, followed {jobs / followed:,.0f} jobs/s",
-                flush=True,
-            )
-    print(f"followed: {geometric_mean(ratios):.3f} of the throughput")
+        folder = Path(name) / "bench"
+        (folder / "out").mkdir(parents=True)
+        running = threading.Thread(target=run, args=(folder, url, jobs), daemon=True)
+        with view(folder / "out") as (address, pid):
+            # What is loaded with the first question is loaded before the run.
+            requests.get(address, timeout=60).raise_for_status()
+            running.start()
+            while running.is_alive():
+                for watched in WATCHED:
+                    windows.append(watch(address, pid, watched))
+        ledger = folder / "out" / "simulated" / "ledger.db"
+        with closing(sqlite3.connect(ledger)) as connection:
+            found = connection.execute("SELECT answered_at / 1e6 FROM attempts")
+            answered = np.sort([at for (at,) in found])
+    # Without those in which the run began, and those in which it came to its end.
+    inside = [of for of in windows if answered[0] < of.start and of.end < answered[-1]]
+    rates = {}
+    for watched in WATCHED:
+        mine = [of for of in inside if of.watched == watched]
+        seconds = sum(of.end - of.start for of in mine)
+        spans = [np.searchsorted(answered, (of.start, of.end)) for of in mine]
+        rates[watched] = sum(int(last - first) for first, last in spans) / seconds
+        share = sum(of.processor for of in mine) / seconds
+        ratio = rates[watched] / rates["none"]
+        print(
+            f"{watched} open, {len(mine)} × {WINDOW_SECONDS:g} s: {rates[watched]:,.0f} jobs/s, "
+            f"{ratio:.3f} of none; the view had {share:.1%} of a processor",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -147,8 +180,7 @@ def main() -> None:
     if what == "large":
         measure_large(*(figures or [100_000]))
     elif what == "live":
-        jobs, turns = [*figures, *(8_000, 3)[len(figures) :]]  # what is not given
-        measure_live(jobs, turns)
+        measure_live(*(figures or [60_000]))
     else:
         sys.exit(__doc__)
 

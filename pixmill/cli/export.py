@@ -126,6 +126,7 @@ def export(
     from pixmill.config.loading import load_config
     from pixmill.datasets.export import Choice
     from pixmill.datasets.export import export as write
+    from pixmill.datasets.export.dataset_card import card_beside
     from pixmill.datasets.export.formats import EMBEDDED
     from pixmill.datasets.export.targets import check_target
 
@@ -142,8 +143,13 @@ def export(
     _check_fit(choice, kind)
     settings = load_config(config, overrides or ())
     check_target(settings, config, out, overwrite=force)
+    has_card_beside = kind == "parquet" and not embed_images
+    if has_card_beside:
+        check_target(settings, config, card_beside(out), overwrite=force)
     done = write(settings, kind, out, choice)
     print_exported(done, EMBEDDED if embed_images else kind, out)
+    if has_card_beside:
+        echo(f"  {card_beside(out)} says what it is: counts, costs, operation, config")
     if as_json:
         counts = {
             "splits": dict(done.splits),

@@ -1,5 +1,6 @@
 """The command `init`: a config to start from, for a table of one's own or with a small one."""
 
+import os
 import shlex
 import sys
 from importlib.resources import as_file, files
@@ -99,7 +100,8 @@ def _write_for_table(path: Path, out: Path | None) -> None:
 
     name = name_dataset(str(path))
     config = out or Path(f"{name}.yaml")
-    if config.exists():
+    # A link whose file is gone is somebody's as well.
+    if os.path.lexists(config):
         raise UserError(
             f"{config} exists already",
             hint="--out names another file; nothing was written",

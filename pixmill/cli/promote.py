@@ -1,6 +1,7 @@
 """The command `promote`: the config of a full dataset from the best points of a sweep."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -82,9 +83,9 @@ def promote(
             "promote takes either --point ID, with --input TABLE and --where CONDITION or "
             "without, or --picks TABLE"
         )
-    if out is not None and out.exists():
+    if out is not None and os.path.lexists(out):
         raise UserError(
-            f"{out} exists", hint="name a new file, or remove this one first"
+            f"{out} exists already", hint="name a new file, or remove this one first"
         )
     changes = list(overrides or ())
     if where == "":

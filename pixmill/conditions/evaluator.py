@@ -4,6 +4,7 @@ Every comparison gives true or false, never null; so `and`, `or` and `not` mean 
 """
 
 import ast
+import re
 from ast import (
     Add,
     And,
@@ -70,6 +71,7 @@ _TEXT_TESTS: Mapping[str, Callable[[Operand, str], Operand]] = {
 
 # Longer whole numbers may not fit into 64 bits, and are read as floats.
 _WHOLE_NUMBER = r"^-?[0-9]{1,18}$"
+_NUMBER_IN_QUOTES = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?"
 _NUMBER = r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
 
 
@@ -298,7 +300,35 @@ def _compare(
             is_same = isinstance(op, Eq | Is)
             return pc.is_null(other.value) if is_same else pc.is_valid(other.value)
     values = _to_comparable(left, right)
+    if isinstance(op, Lt | LtE | Gt | GtE) and types.is_string(values[0].type):
+        _check_is_no_number(left, op, right)
     return _null_is_false(_COMPARISONS[type(op)](*values))
+
+
+def _check_is_no_number(left: _Side, op: ast.cmpop, right: _Side) -> None:
+    """Raise ValueError where texts are ordered by one that spells a number: `Price > "20"`.
+
+    Of texts "9" is greater than "20", and nobody who writes a number in quotes means that.
+    """
+    for side, other in ((left, right), (right, left)):
+        literal = side.node.value if isinstance(side.node, Constant) else None
+        # `"0100"` is a code of four digits, which texts order as their numbers are.
+        if not isinstance(literal, str) or not re.fullmatch(_NUMBER_IN_QUOTES, literal):
+            continue
+        # Of dates and sizes the text is what is meant: `taken >= "2000"`.
+        values = other.value
+        if (
+            isinstance(values, pa.Scalar)
+            or not pc.any(pc.match_substring_regex(values, _NUMBER)).as_py()
+        ):
+            continue
+        number = ast.parse(literal, mode="eval").body
+        sides = (number, other.node) if side is left else (other.node, number)
+        meant = ast.unparse(Compare(sides[0], [op], [sides[1]]))
+        raise ValueError(
+            f"{literal!r} is compared with {ast.unparse(other.node)} as text, in which '9' is greater "
+            f"than '20'; without quotes it is a number: {meant}"
+        )
 
 
 def _to_comparable(

@@ -41,6 +41,20 @@ def read_with_bases(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     return merge_sections(read_with_bases(base, chain), config)
 
 
+def find_bases(path: Path) -> list[Path]:
+    """Return the files that the config at `path` extends, the nearest first.
+
+    Raises ConfigError where one of them can't be read.
+    """
+    found: list[Path] = []
+    read = _read(path, ())
+    while _KEY in read:
+        path = _base_path(path, read[_KEY])
+        found.append(path)
+        read = _read(path, tuple(found))
+    return found
+
+
 def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     """Return what the file at `path` holds, which is a mapping. Raises ConfigError."""
     if path.suffix in _TABLES and path.is_file():

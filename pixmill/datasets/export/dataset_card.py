@@ -1,7 +1,10 @@
 """The dataset card of an export: `README.md` with what the images are, as people and the Hub read it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+
+import pyarrow.parquet as pq
 
 from pixmill.config.model import Config
 from pixmill.config.yaml_writer import write_yaml
@@ -10,6 +13,7 @@ from pixmill.datasets.export.samples import Exported, Samples
 from pixmill.datasets.export.selection import TRAIN
 from pixmill.datasets.provenance import package_versions
 from pixmill.request.registry import requested_operation
+from pixmill.storage.atomic_write import atomic_write
 from pixmill.storage.integrity import manifest_at
 from pixmill.text import in_words
 
@@ -40,17 +44,43 @@ def write_card(
     done: Exported,
     kind: Literal["imagefolder", "parquet"],
 ) -> None:
-    """Write the card of what was exported to `folder`."""
-    text = card_text(samples, done, kind)
+    """Write the card of the images that were exported to `folder`."""
+    # As people list them: train first.
+    splits = sorted(done.splits, key=lambda split: (split != TRAIN, split))
+    files = {}
+    if kind == "parquet":
+        files = {split: f"data/{split}-*.parquet" for split in splits}
+    text = card_text(samples.dataset, samples.config, done, files, "images")
     (folder / CARD).write_text(text, encoding="utf-8")
 
 
+def card_beside(table: Path) -> Path:
+    """Return where the card of a single file is: it has the file's name, as a folder may have a
+    `README.md` of its own.
+    """
+    return table.with_suffix(".md")
+
+
+def write_card_beside(
+    dataset: pq.ParquetFile, config: Config, table: Path, done: Exported
+) -> None:
+    """Write the card of the rows that were exported to the Parquet file `table`."""
+    text = card_text(dataset, config, done, {TRAIN: table.name}, "rows")
+    with atomic_write(card_beside(table)) as path:
+        path.write_text(text, encoding="utf-8")
+
+
 def card_text(
-    samples: Samples, done: Exported, kind: Literal["imagefolder", "parquet"]
+    dataset: pq.ParquetFile,
+    config: Config,
+    done: Exported,
+    files: Mapping[str, str],
+    what: Literal["images", "rows"],
 ) -> str:
-    """Return the card: a head for the Hub, counts, costs, the operation and the config."""
-    config = samples.config
-    dataset = samples.dataset
+    """Return the card: a head for the Hub, counts, costs, the operation and the config.
+
+    `files` are the data files by split, as the Hub finds them; none where it looks for images.
+    """
     # With the report come Pillow and Jinja, which a run that exports nothing can do without.
     from pixmill.datasets.report.columns import columns_of
     from pixmill.datasets.report.summary import summarize
@@ -62,15 +92,12 @@ def card_text(
         "tags": ["synthetic", "ai-generated", "pixmill"],
         "size_categories": [_size_of(done.rows)],
     }
-    # As people list them: train first.
-    splits = sorted(done.splits, key=lambda split: (split != TRAIN, split))
-    if kind == "parquet":
-        files = [
-            {"split": split, "path": f"data/{split}-*.parquet"} for split in splits
-        ]
-        head["configs"] = [{"config_name": "default", "data_files": files}]
-    counts = [["images here", f"{done.rows:,}"]]
-    if len(splits) > 1:
+    if files:
+        named = [{"split": split, "path": path} for split, path in files.items()]
+        head["configs"] = [{"config_name": "default", "data_files": named}]
+    counts = [[f"{what} here", f"{done.rows:,}"]]
+    if len(done.splits) > 1:
+        splits = sorted(done.splits, key=lambda split: (split != TRAIN, split))
         counts += [[f"of them {split}", f"{done.splits[split]:,}"] for split in splits]
     counts += [
         [f"left out: {in_words(reason)}", f"{of:,}"]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from pixmill.config.model import Config
+from pixmill.datasets.export.dataset_card import write_card_beside
 from pixmill.datasets.export.embedded_parquet import write_embedded
 from pixmill.datasets.export.imagefolder import write_imagefolder
 from pixmill.datasets.export.picks import read_picks
@@ -76,8 +77,9 @@ def export(
 ) -> Exported:
     """Write the dataset of `config` to `out`: a file for a table or contact sheets, a new folder for images.
 
-    CSV cells of text that a spreadsheet would run as a formula get a leading apostrophe,
-    unless `choice` wants them raw; nested values are JSON, bytes Base64. What goes wrong
+    A Parquet file gets a dataset card beside it. CSV cells of text that a spreadsheet would run
+    as a formula get a leading apostrophe, unless `choice` wants them raw; nested values are
+    JSON, bytes Base64. What goes wrong
     half-way leaves `out` as it was. Raises UserError where there is no dataset yet, the choice
     makes no sense, no image would be exported, or `out` can't be written.
     """
@@ -99,7 +101,10 @@ def export(
                 write = TABLE_WRITERS[kind]
                 if kind == "csv" and choice.raw_cells:
                     write = write_raw_csv
-                return write_table(dataset, selection, out, write)
+                done = write_table(dataset, selection, out, write)
+                if kind == "parquet":
+                    write_card_beside(dataset, config, out, done)
+                return done
             if kind == "contact-sheet":
                 # Drawing is not for exports of tables.
                 from pixmill.datasets.export.contact_sheets import write_contact_sheets

@@ -6,6 +6,7 @@ The mistakes are one letter or one arrow key away: `--out products.csv` where th
 import os
 from pathlib import Path
 
+from pixmill.config.inheritance import find_bases
 from pixmill.config.model import Config
 from pixmill.errors import UserError
 from pixmill.tables.input_table import is_input_file
@@ -21,14 +22,17 @@ def check_target(
 ) -> None:
     """Raise UserError where `out` must not be written.
 
-    Never the config that was read from `config_file`, a file that the input reads or would read from then on,
-    and what the store itself consists of; any other file that exists only where `overwrite` was agreed to.
+    Never the config that was read from `config_file` or one that it extends, a file that the input
+    reads or would read from then on, and what the store itself consists of; any other file that
+    exists only where `overwrite` was agreed to.
     Folders that exist are left to `atomic_folder`, which fills empty ones only.
     """
     # Through links as well: both names are the same bytes.
     place = out.resolve()
     if place == Path(config_file).resolve():
         raise UserError(f"{out} is the config itself", hint=_ANOTHER)
+    if place in [base.resolve() for base in find_bases(Path(config_file))]:
+        raise UserError(f"{out} is a config that {config_file} extends", hint=_ANOTHER)
     if is_input_file(config.input.path, place):
         raise UserError(
             f"{out} is read as a part of the input table {config.input.path}",

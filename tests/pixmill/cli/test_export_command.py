@@ -9,6 +9,7 @@ from pixmill.config.loading import load_config
 from pixmill.datasets.export.targets import check_target
 from pixmill.datasets.report.page import check_page
 from pixmill.errors import UserError
+from pixmill.ledger import open_ledger
 from tests.conftest import Project, run_config
 from tests.pixmill.datasets.published import Shelf
 from tests.real_command import Command
@@ -188,3 +189,57 @@ def test_a_table_of_invalid_rows_and_a_page_replace_only_their_like(
             continue
         with pytest.raises(UserError, match="not a page of pixmill"):
             check_page(page)
+
+
+WRITING_COMMANDS = [
+    ("init", "{table}", "--out", "{target}"),
+    ("promote", "{config}", "--point", "base", "--out", "{target}"),
+    ("export", "{config}", "--format", "csv", "--out", "{target}"),
+    ("export", "{config}", "--format", "csv", "--out", "{target}", "--force"),
+    ("export", "{config}", "--format", "imagefolder", "--out", "{target}", "--force"),
+    ("export", "{config}", "--format", "contact-sheet", "--out", "{target}", "--force"),
+    ("validate", "{config}", "--out", "{target}"),
+    ("validate", "{config}", "--out", "{target}", "--force"),
+    ("ledger", "backup", "{store}", "--out", "{target}"),
+    ("report", "{config}", "--out", "{target}"),
+    ("compare", "pets", "pets", "--store", "{store}", "--out", "{target}"),
+]
+
+
+@pytest.mark.parametrize("command", WRITING_COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("name", ["child.yaml", "pets.yaml"])
+def test_no_command_writes_over_a_config_or_one_that_it_extends(
+    shelf: Shelf, pixmill: Command, command: tuple[str, ...], name: str
+) -> None:
+    (shelf.folder / "pets.csv").write_text(
+        "id,photo,text\n1,https://x.example/1.jpg,a\n"
+    )
+    (shelf.folder / "child.yaml").write_text("extends: pets.yaml\nlimits: {qps: 3}\n")
+    open_ledger(shelf.store / "ledger.db").close()
+    target = shelf.folder / name
+    before = target.read_text()
+    places = {
+        "table": str(shelf.folder / "pets.csv"),
+        "config": str(shelf.folder / "child.yaml"),
+        "store": str(shelf.store),
+        "target": str(target),
+    }
+    done = pixmill(*(part.format(**places) for part in command))
+    assert (done.exit_code, target.read_text()) == (2, before), done.stderr
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_force_is_needed_for_every_file_that_an_export_writes(
+    shelf: Shelf, pixmill: Command, kind: str
+) -> None:
+    out = shelf.folder / f"all.{kind}"
+    arguments = ("export", shelf.path, "--format", kind, "--out", str(out))
+    card = shelf.folder / "all.md"
+    card.write_text("mine")
+    refused = pixmill(*arguments)
+    is_in_the_way = kind == "parquet"
+    assert (refused.exit_code == 2) is is_in_the_way
+    assert card.read_text() == "mine"
+    assert out.exists() is not is_in_the_way
+    assert pixmill(*arguments, "--force").exit_code == 0
+    assert (card.read_text() == "mine") is not is_in_the_way

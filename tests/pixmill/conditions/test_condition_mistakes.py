@@ -47,6 +47,46 @@ def test_a_mistake_is_named_with_its_place(text: str, says: str) -> None:
         parse(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("Price > '20'", "Price > 20"),
+        ("'-2.5' <= Price", "-2.5 <= Price"),
+        ("1 < Price < '9'", "Price < 9"),
+        ("lower(Price) >= '20'", "lower(Price) >= 20"),
+    ],
+)
+def test_a_number_in_quotes_that_orders_texts_is_a_mistake(
+    text: str, meant: str
+) -> None:
+    """As texts 9 is more than 20: whoever wrote it would pay for other rows than they meant."""
+    column = pa.array(["9", "20.5", "100", None, "n/a"])
+    with pytest.raises(ValueError, match="as text") as caught:
+        parse(text).mask({"Price": column}, 5)
+    assert str(caught.value).endswith(f"without quotes it is a number: {meant}")
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "holds"),
+    [
+        ("Price > 20", ["9", "100"], [False, True]),
+        ("Price > '20'", [9, 100], [False, True]),
+        ("Price == '20'", ["20", "20.0"], [True, False]),
+        ("Price in ['20']", ["20", "9"], [True, False]),
+        ("code >= '0100'", ["0099", "0100"], [False, True]),
+        ("day >= '2026'", ["2025-09-30", "2026-10-02"], [False, True]),
+        ("day >= '2026-10-01'", ["2026-09-30", "2026-10-02"], [False, True]),
+        ("size > 'L'", ["M", "A"], [True, False]),
+    ],
+)
+def test_texts_that_are_no_plain_number_are_ordered_as_texts(
+    text: str, column: list[object], holds: list[bool]
+) -> None:
+    condition = parse(text)
+    (name,) = condition.names
+    assert condition.mask({name: pa.array(column)}, 2).tolist() == holds
+
+
 @pytest.mark.parametrize("name", ["Öl", "`größe 日本`", "😀".join("``")])
 def test_a_place_is_counted_in_characters_not_in_bytes(name: str) -> None:
     text = f'{name} == "日本 \\" 😀" and 3'
