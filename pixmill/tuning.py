@@ -212,11 +212,19 @@ A process whose part of the rate is below this fraction of its fair share report
 More: more writes to the ledger. Less: newcomers get up to speed later.
 """
 
-LEASE_SECONDS = 15.0
+SHARE_LEASE_SECONDS = 15.0
 """seconds
 
 A share that is not renewed is left to its owner for so long; then the owner stops by itself.
 More: what a dead host had lies idle longer. Less: a ledger that stalls stops paying sooner.
+"""
+
+CLAIM_LEASE_TIMEOUTS = 3
+"""times `limits.timeout_seconds`
+
+A claim whose owner nobody can check is honoured for so long: a call may take its whole timeout, and its
+process may stall as long twice.
+More: jobs of a host that died wait longer. Less: a call of a host that stalls may be paid for twice.
 """
 
 TURN_SECONDS = 20

@@ -76,6 +76,26 @@ def test_every_module_that_contributing_names_exists(name: str) -> None:
     )
 
 
+def test_every_name_of_the_code_that_contributing_has_is_in_the_code() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    names = {
+        name.rpartition(".")[2]
+        for name in re.findall(r"`([A-Za-z_]+(?:\.\w+)*)`", page)
+    }
+    sources = [
+        *(
+            path
+            for folder in ("pixmill", "flows", "tasks", "tests", "docs")
+            for path in (ROOT / folder).rglob("*.py")
+        ),
+        ROOT / "pyproject.toml",
+        ROOT / "Makefile",
+    ]
+    code = {word for path in sources for word in re.findall(r"\w+", path.read_text())}
+    assert len(names) > 50
+    assert names - code == set()
+
+
 def test_every_test_file_that_the_security_page_names_exists() -> None:
     named = re.findall(
         r"`([a-z_/]+/test_[a-z_]+\.py)`", (ROOT / "docs" / "security.md").read_text()

@@ -39,14 +39,14 @@ def status(
         counts["failed"] + counts["refused"],
         ("failed", "refused"),
     )
-    if found.in_doubt_calls:
+    if found.in_doubt_jobs:
         # As a person looks for them on the provider's console.
         echo(
             "  may have been charged, as no answer was seen (sent, row, request id, why):"
         )
-        for call in found.in_doubt_calls:
+        for call in found.in_doubt_jobs:
             echo(f"      {call.describe()}")
-        more = counts["in_doubt"] - len(found.in_doubt_calls)
+        more = counts["in_doubt"] - len(found.in_doubt_jobs)
         if more > 0:
             echo(f"      … and {more:,} more")
     if found.gate:
@@ -62,8 +62,8 @@ def status(
     echo(f"next: {found.next_command(cli_arguments(config, overrides or ()))}")
     if as_json:
         runs = [run.as_dict() for run in found.runs]
-        in_doubt_calls = [doubt.as_dict() for doubt in found.in_doubt_calls]
-        said = {**counts, "doubts": in_doubt_calls, "runs": runs}
+        in_doubt_jobs = [doubt.as_dict() for doubt in found.in_doubt_jobs]
+        said = {**counts, "doubts": in_doubt_jobs, "runs": runs}
         if found.gate:
             said["gate"] = found.gate.as_dict()
         print_json(said)

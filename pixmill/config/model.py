@@ -133,7 +133,7 @@ class Limits(Section):
     concurrency: Annotated[int, Field(ge=1, le=1000)] | Literal["auto"] = 4
     """Calls in flight; `auto` finds the limit by itself."""
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120
-    """Total time of one call. Three times as long a claim is believed that nobody can check."""
+    """Total time of one call. A claim of a process on another host expires after three times this."""
     poll_qps: Annotated[float, Field(gt=0)] = 10
     """Polls per second, of all the tasks of one process together."""
     poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 2

@@ -52,10 +52,10 @@ def candidate_columns(
     keys; invalid rows, which have no key, have nothing in them."""
     numbers = pa.array([of.replicate for of in jobs.variants]).take(pa.array(variant))
     accepted = pa.nulls(len(at), pa.bool_())
-    if jobs.verdicts is not None:
-        verdicts = jobs.verdicts[at]
-        unknown = np.isin(verdicts, (Judgement.NONE, Judgement.UNDECIDED))
-        accepted = pa.array(verdicts == Judgement.ACCEPTED, mask=unknown)
+    if jobs.judgements is not None:
+        judgements = jobs.judgements[at]
+        unknown = np.isin(judgements, (Judgement.NONE, Judgement.UNDECIDED))
+        accepted = pa.array(judgements == Judgement.ACCEPTED, mask=unknown)
     is_job = keys.is_valid()
     return {
         # A row has one of its candidates, which is no repetition beside others.

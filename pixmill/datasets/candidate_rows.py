@@ -65,14 +65,14 @@ class CandidateRows:
     ) -> pa.Table:
         """Return the candidates that have an outcome among the jobs at the positions from `start` on,
         one for each row of `known`; see `ResultTable.rows`."""
-        if jobs.verdicts is None:
+        if jobs.judgements is None:
             return self.schema.empty_table()
-        drawn = jobs.verdicts != Judgement.NONE
+        drawn = jobs.judgements != Judgement.NONE
         found = self._results.rows(jobs._replace(taken=drawn), first, known, start)
         at = start + np.flatnonzero(drawn[start : start + known.num_rows])
         columns = [found[actual] for actual in self._columns.values()]
         columns.append(pa.chunked_array([pa.array(jobs.taken[at])]))
-        reasons = [REASONS.get(Judgement(of)) for of in jobs.verdicts[at].tolist()]
+        reasons = [REASONS.get(Judgement(of)) for of in jobs.judgements[at].tolist()]
         columns.append(pa.chunked_array([pa.array(reasons, pa.string())]))
         return pa.Table.from_arrays(columns, schema=self.schema)
 

@@ -39,7 +39,7 @@ from pixmill.storage import FolderStore
 log = logging.getLogger(__name__)
 
 SAMPLE_ROWS = 32
-"""How many of the first rows are published dry: types of columns fail at once, or never."""
+"""How many of the first rows are published: types of columns fail at once, or never."""
 
 SAMPLE_JOBS = 512
 """The most jobs that these may make; fewer rows are taken where each makes many."""

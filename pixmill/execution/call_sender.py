@@ -31,6 +31,7 @@ from pixmill.planning.jobs import with_seed
 from pixmill.provider.client import Client
 from pixmill.provider.error_codes import Verdict
 from pixmill.provider.responses import Response
+from pixmill.tuning import CLAIM_LEASE_TIMEOUTS
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +124,8 @@ class CallSender:
             return self._settlement.settle(item, claim, call)
         limits = self._config.limits
         # The time for which this run polls the task, plus the usual lease of a call.
-        lease = limits.task_timeout_seconds + 3 * limits.timeout_seconds
+        usual = CLAIM_LEASE_TIMEOUTS * limits.timeout_seconds
+        lease = limits.task_timeout_seconds + usual
         try:
             self._ledger.record_task(item.job.key, task_id, lease_seconds=lease)
         except LedgerError:

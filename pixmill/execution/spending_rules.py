@@ -14,6 +14,7 @@ from pixmill.errors import SpendingRefused, TableError
 from pixmill.ledger import Ledger, RunLimits, queries
 from pixmill.ledger.budgets import month_begins
 from pixmill.planning.plan import Plan
+from pixmill.tuning import CLAIM_LEASE_TIMEOUTS
 
 
 def check_spending(plan: Plan, *, new_store: bool, ledger_exists: bool) -> None:
@@ -95,8 +96,7 @@ def claim_limits(config: Config, run_id: str) -> RunLimits:
         req_key=config.request.req_key,
         max_calls=config.budget.max_calls,
         max_runs=config.retry.max_runs,
-        # A call may take its whole timeout, and its process may stall as long twice.
-        lease_seconds=3 * config.limits.timeout_seconds,
+        lease_seconds=CLAIM_LEASE_TIMEOUTS * config.limits.timeout_seconds,
         retry_doubt=config.in_doubt == "retry",
         max_cost=config.budget.max_cost,
         max_cost_per_month=config.budget.max_cost_per_month,

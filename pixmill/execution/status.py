@@ -120,7 +120,7 @@ class Status:
 
     plan: Plan
     runs: tuple[PastRun, ...]
-    in_doubt_calls: tuple[DoubtfulJob, ...] = ()
+    in_doubt_jobs: tuple[DoubtfulJob, ...] = ()
     gate: Gate | None = None
     """What the conditions came to of a dataset that waits for a person to accept it."""
 
@@ -137,7 +137,7 @@ class Status:
             return f"pixmill run {config}"
         if self.gate:
             return f"pixmill publish {config}"
-        if self.in_doubt_calls:
+        if self.in_doubt_jobs:
             return (
                 f"pixmill retry {config} --in-doubt   "
                 "(once you know that they were not charged, or want to pay again)"
@@ -177,13 +177,13 @@ def _doubtful_jobs(plan: Plan, ledger: Ledger) -> Iterator[DoubtfulJob]:
     """Yield this config's jobs among those in doubt, in input order. Without any the
     table is not read.
     """
-    in_doubt_calls = {
+    in_doubt_jobs = {
         doubt.job_key: doubt for doubt in ledger.read(payment_marks.in_doubt_calls)
     }
     # Without any, the table is not read a second time.
-    for jobs in plan.batches() if in_doubt_calls else ():
+    for jobs in plan.batches() if in_doubt_jobs else ():
         for at, key in enumerate(jobs.keys):
-            doubt = in_doubt_calls.pop(key, None) if key else None
+            doubt = in_doubt_jobs.pop(key, None) if key else None
             if doubt:
                 at_micros = doubt.sent_at or doubt.ended_at
                 sent_at = (

@@ -1,4 +1,7 @@
-"""The tables of the ledger.
+"""The tables of the ledger, but for four that are beside what reads them.
+
+Those are `scores` and `inputs` (`input_images.py`), and of the machinery below the records
+`job_changes` (`revision.py`) and `writers` (`postgres.py`), which no migration knows.
 
 `jobs` holds one row a job key with the flat columns of its outcome; its primary key and the
 conditional claim are what refuses a second payment. `owner` and the `claim…` columns are about the
@@ -241,7 +244,7 @@ MIGRATIONS = {
         "CREATE UNIQUE INDEX attempts_of_task ON attempts (job_key, task_id) "
         "WHERE task_id IS NOT NULL",
     ),
-    # A table is all that it adds.
+    # Version 5 adds a table alone, which is made as every missing one.
     4: (),
 }
 """The statements that bring a ledger from a schema version to the next one; missing tables are made

@@ -19,11 +19,11 @@ from pixmill.limits.lease_table import LeaseRequest, share_out
 from pixmill.limits.limiter import CallLimiter
 from pixmill.redaction import mask_secrets
 from pixmill.tuning import (
-    LEASE_SECONDS,
     RENEW_CALLS,
     RENEW_SECONDS_LEAST,
     RENEW_SECONDS_MOST,
     RENEW_SECONDS_SHORT,
+    SHARE_LEASE_SECONDS,
 )
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class LeaseRenewer:
         if share is None:
             return None
         # Counted from before the request: the ledger counts from when it was written.
-        self._limiter.take(share, now + LEASE_SECONDS)
+        self._limiter.take(share, now + SHARE_LEASE_SECONDS)
         if share.is_short:
             return RENEW_SECONDS_SHORT
         pause = RENEW_CALLS * seconds / max(calls, 1)

@@ -28,7 +28,7 @@ from pixmill.limits.concurrency import ConcurrencyEstimate
 from pixmill.limits.fair_share import Allotment, LeaseRecord, UsageReport, allocate
 from pixmill.limits.history import LimitChange
 from pixmill.limits.rate import RateEstimate
-from pixmill.tuning import LEASE_SECONDS, TURN_SECONDS
+from pixmill.tuning import SHARE_LEASE_SECONDS, TURN_SECONDS
 
 _NEVER = 2**62
 """The end of a lease, for asking only whether its owner is dead on this host."""
@@ -95,7 +95,7 @@ def _renew(connection: Connection, request: LeaseRequest, now: int) -> Allotment
     report = lease.report
     learnt = {"slots": report.slots._asdict(), "rate": report.rate._asdict()}
     values = {
-        "expires_at": now + int(LEASE_SECONDS * 1e6),
+        "expires_at": now + int(SHARE_LEASE_SECONDS * 1e6),
         "held_until": now + int(request.report.hold * 1e6),
         "record": json.dumps(
             {
@@ -130,7 +130,7 @@ def _living_others(
     rows = connection.execute(_OF_ACCOUNT, {"of": request.account}).all()
     others = [row for row in rows if row.lease != request.lease]
     # A lease that ends later than any can was written before the clock was put back.
-    latest = now + int(2 * LEASE_SECONDS * 1e6)
+    latest = now + int(2 * SHARE_LEASE_SECONDS * 1e6)
     living = [
         row
         for row in others

@@ -25,7 +25,7 @@ class CandidatePlan:
 
     kept: NDArray[np.bool_]
     """[position]: what becomes a row of the dataset."""
-    verdicts: NDArray[np.int8]
+    judgements: NDArray[np.int8]
     """[position]: what is known of each candidate, a `Judgement`."""
     pictures: int
     accepted: int
@@ -66,7 +66,7 @@ class CandidateBuilder:
     def __init__(self, candidates: int) -> None:
         self._candidates = candidates
         self._choices: list[CandidateChoice] = []
-        self._verdicts: list[NDArray[np.int8]] = []
+        self._judgements: list[NDArray[np.int8]] = []
 
     def narrow(
         self,
@@ -96,7 +96,7 @@ class CandidateBuilder:
             candidates=self._candidates,
         )
         self._choices.append(choice)
-        self._verdicts.append(judged.verdicts)
+        self._judgements.append(judged.judgements)
         wanted = choice.wanted.copy()
         has_outcome = (choice.kept & ~pending).any(axis=1)
         for row in with_bad_images:
@@ -127,7 +127,7 @@ class CandidateBuilder:
         first: NDArray[np.bool_],
         key_hashes: NDArray[np.uint64],
     ) -> CandidatePlan:
-        """Return what follows, once every batch is settled.
+        """Return what follows, once the ledger was applied to every batch.
 
         `invalid` marks rows. Masks by position: `first` those that come first of their key among all
         that are planned, `pending` and `to_pay` those of them that are paid or asked for.
@@ -140,8 +140,8 @@ class CandidateBuilder:
         kept = np.concatenate([choice.kept for choice in self._choices])
         later = np.concatenate([choice.later for choice in self._choices])
         order = np.concatenate([choice.order for choice in self._choices]).ravel()
-        verdicts = np.concatenate(self._verdicts)
-        verdicts[np.repeat(invalid, kept.shape[1])] = Judgement.NONE
+        judgements = np.concatenate(self._judgements)
+        judgements[np.repeat(invalid, kept.shape[1])] = Judgement.NONE
         later[invalid] = False
         # What an invalid row has in the dataset is at its first variant.
         kept[invalid] = False
@@ -151,14 +151,14 @@ class CandidateBuilder:
         def any_of(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
             return np.asarray(mask.reshape(len(kept), -1, self._candidates).any(axis=2))
 
-        accepted = any_of(verdicts == Judgement.ACCEPTED)
-        may_change = any_of(verdicts == Judgement.UNDECIDED) | any_of(later)
+        accepted = any_of(judgements == Judgement.ACCEPTED)
+        may_change = any_of(judgements == Judgement.UNDECIDED) | any_of(later)
         # Rows that are equal ask for the same candidates: only the first has pending ones.
         may_change |= any_of(np.isin(key_hashes, key_hashes[pending]))
         is_asked = kept.copy()
         is_asked[invalid] = False
         not_accepted = any_of(is_asked) & ~accepted & ~may_change
-        outcomes = verdicts[first]
+        outcomes = judgements[first]
         has_verdict = (outcomes != Judgement.NONE) & (outcomes != Judgement.UNDECIDED)
         judged = int(has_verdict.sum())
         good = int((outcomes == Judgement.ACCEPTED).sum())
@@ -170,7 +170,7 @@ class CandidateBuilder:
             expected = float((refusal ** order[to_pay | later].clip(0)).sum())
         return CandidatePlan(
             kept=kept.ravel(),
-            verdicts=verdicts,
+            judgements=judgements,
             pictures=pictures,
             accepted=int(accepted.sum()),
             not_accepted=int(not_accepted.sum()),

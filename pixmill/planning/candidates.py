@@ -51,7 +51,7 @@ class Judgement(IntEnum):
 class Judged(NamedTuple):
     """What is known of the candidates of a batch, by position."""
 
-    verdicts: NDArray[np.int8]
+    judgements: NDArray[np.int8]
     values: NDArray[np.float64]
     """The score by which one is kept, minus infinity where there is none."""
 
@@ -90,10 +90,10 @@ class CandidateJudge:
         """Return what is known of the candidates with these `keys` [position, byte]; `images` are the
         input images of their rows, where they are at hand. Raises LedgerError."""
         count = len(keys)
-        verdicts = np.full(count, Judgement.NONE, np.int8)
+        judgements = np.full(count, Judgement.NONE, np.int8)
         values = np.full(count, -np.inf)
         states = np.array([state or "" for state in known.states], np.str_)
-        verdicts[states == State.IN_DOUBT] = Judgement.UNDECIDED
+        judgements[states == State.IN_DOUBT] = Judgement.UNDECIDED
         ended = np.isin(states, (State.SUCCEEDED, State.FAILED, State.REFUSED))
         positions = np.flatnonzero(ended)
         if len(positions):
@@ -109,12 +109,12 @@ class CandidateJudge:
                 here = positions[: outcomes.num_rows]
                 positions = positions[outcomes.num_rows :]
                 found = self._judge_outcomes(outcomes, here, inputs)
-                verdicts[here] = found.verdicts
+                judgements[here] = found.judgements
                 values[here] = found.values
         lost = known.missing & known.lost
-        verdicts[known.missing] = Judgement.UNDECIDED
-        verdicts[lost] = Judgement.NO_PICTURE
-        return Judged(verdicts, values)
+        judgements[known.missing] = Judgement.UNDECIDED
+        judgements[lost] = Judgement.NO_PICTURE
+        return Judged(judgements, values)
 
     def _judge_outcomes(
         self, outcomes: pa.Table, positions: NDArray[np.intp], inputs: pa.Array
@@ -134,12 +134,12 @@ class CandidateJudge:
             holds = self._condition.mask(read, count)
         except ValueError as error:
             raise ConfigError(f"quality.until.where: {error}") from None
-        verdicts = np.where(holds, Judgement.ACCEPTED, Judgement.NOT_GOOD).astype(
+        judgements = np.where(holds, Judgement.ACCEPTED, Judgement.NOT_GOOD).astype(
             np.int8
         )
-        verdicts[unscored] = Judgement.UNDECIDED
+        judgements[unscored] = Judgement.UNDECIDED
         rejected = pc.is_in(hashes, value_set=self._rejected, skip_nulls=True)
-        verdicts[rejected.to_numpy(zero_copy_only=False)] = Judgement.REJECTED
+        judgements[rejected.to_numpy(zero_copy_only=False)] = Judgement.REJECTED
         # Another run may have taken what had ended when its state was read.
         succeeded = pc.fill_null(
             pc.equal(columns["status"], State.SUCCEEDED.value), False
@@ -149,14 +149,14 @@ class CandidateJudge:
         for at in failed.tolist():
             # Only an answer about the request itself is the same with another seed.
             is_hopeless = codes[at] in self._turned_away[positions[at] % variants]
-            verdicts[at] = (
+            judgements[at] = (
                 Judgement.TURNED_AWAY if is_hopeless else Judgement.NO_PICTURE
             )
         values = np.full(count, -np.inf)
         if self._kept_by in columns:
             scores = pc.fill_null(columns[self._kept_by], -np.inf)
             values = np.nan_to_num(scores.to_numpy(zero_copy_only=False), nan=-np.inf)
-        return Judged(verdicts, values)
+        return Judged(judgements, values)
 
 
 def _codes_of_turned_away(config: Config, req_key: str) -> frozenset[str]:
@@ -195,12 +195,12 @@ def choose(
     the conditions of the sweep leave.
     """
     shape = (*pending.shape[:1], -1, candidates)
-    verdicts = judged.verdicts.reshape(shape)
+    judgements = judged.judgements.reshape(shape)
     waiting = (pending & ~busy).reshape(shape)
     in_work = busy.reshape(shape)
     doubtful = in_doubt.reshape(shape)
-    undecided = verdicts == Judgement.UNDECIDED
-    ends = (verdicts == Judgement.ACCEPTED) | (verdicts == Judgement.TURNED_AWAY)
+    undecided = judgements == Judgement.UNDECIDED
+    ends = (judgements == Judgement.ACCEPTED) | (judgements == Judgement.TURNED_AWAY)
     # What was sent without an answer may have been paid for: another one is a person's to decide.
     is_open = ~(ends | doubtful).any(axis=2)
     is_held = (undecided | in_work).any(axis=2)
@@ -213,7 +213,7 @@ def choose(
     order = number - 1 + is_held[:, :, None]
     kept = _keep_one(
         judged.values.reshape(shape),
-        verdicts,
+        judgements,
         wanted=wanted,
         has_picture=undecided & ~doubtful,
         taken=taken.reshape(shape),
@@ -229,7 +229,7 @@ def choose(
 
 def _keep_one(
     values: NDArray[np.float64],
-    verdicts: NDArray[np.int8],
+    judgements: NDArray[np.int8],
     *,
     wanted: NDArray[np.bool_],
     has_picture: NDArray[np.bool_],
@@ -237,14 +237,14 @@ def _keep_one(
 ) -> NDArray[np.bool_]:
     """Mark the candidate that each row and point keeps: the one that says most, of equals the one
     with the highest value, of these the first. All arrays are [row, point, candidate]."""
-    rank = np.full(verdicts.shape, 5, np.int8)
+    rank = np.full(judgements.shape, 5, np.int8)
     rank[wanted] = 4
     # An outcome, whatever it is, says more than that a candidate is still to come.
-    rank[verdicts != Judgement.NONE] = 3
+    rank[judgements != Judgement.NONE] = 3
     # What a person has seen and rejected comes after what no person has looked at.
-    rank[verdicts == Judgement.REJECTED] = 2
-    rank[(verdicts == Judgement.NOT_GOOD) | has_picture] = 1
-    rank[verdicts == Judgement.ACCEPTED] = 0
+    rank[judgements == Judgement.REJECTED] = 2
+    rank[(judgements == Judgement.NOT_GOOD) | has_picture] = 1
+    rank[judgements == Judgement.ACCEPTED] = 0
     rank[~taken] = 6
     is_best = rank == rank.min(axis=2, keepdims=True)
     # Without a score it is still among the best.

@@ -27,7 +27,7 @@ from pixmill.planning.row_checks import (
     url_problems,
 )
 from pixmill.request.fingerprint import file_identity, url_list, without_params
-from pixmill.request.operations.operation import SIBLING_IMAGES, InputImages
+from pixmill.request.operations.operation import USUAL_INPUT_IMAGES, InputImages
 from pixmill.storage.image_decoding import local_image_problem, picture_damage
 from pixmill.tables import RowBatch
 
@@ -101,7 +101,7 @@ def bad_images(
     images: RowImages,
     columns: Sequence[str],
     look_up: Callable[[Sequence[str]], Mapping[str, InputImage]],
-    limits: Sequence[InputImages] = (SIBLING_IMAGES,),
+    limits: Sequence[InputImages] = (USUAL_INPUT_IMAGES,),
 ) -> dict[int, RowProblem]:
     """Return by row what is wrong with `images`, those of `columns`, as far as `look_up` knows of bad ones.
 
@@ -133,11 +133,11 @@ def _problems_of_others(limits: Sequence[InputImages]) -> frozenset[str]:
     """
     problems = set()
     for of_operation in limits:
-        if of_operation.max_bytes != SIBLING_IMAGES.max_bytes:
+        if of_operation.max_bytes != USUAL_INPUT_IMAGES.max_bytes:
             problems.add("input_too_large")
-        if of_operation.max_side != SIBLING_IMAGES.max_side:
+        if of_operation.max_side != USUAL_INPUT_IMAGES.max_side:
             problems.add("input_dimensions")
-        if of_operation.max_ratio != SIBLING_IMAGES.max_ratio:
+        if of_operation.max_ratio != USUAL_INPUT_IMAGES.max_ratio:
             problems.add("input_ratio")
     return frozenset(problems)
 

@@ -231,7 +231,7 @@ class JobBatch(NamedTuple):
     """Rows by what is to be said of them (`row_checks.NOTES`)."""
     matches: Mapping[str, int]
     """How often each condition that reads rows holds, by its path in the config."""
-    verdicts: NDArray[np.int8] | None = None
+    judgements: NDArray[np.int8] | None = None
     """By position: what is known of each candidate; `None` without `quality.until`, and before
     anything is known."""
 

@@ -287,7 +287,7 @@ class Plan:
                     here = slice(begin, begin + len(jobs_of_batch.keys))
                     jobs_of_batch = jobs_of_batch._replace(
                         taken=self.candidates.kept[here],
-                        verdicts=self.candidates.verdicts[here],
+                        judgements=self.candidates.judgements[here],
                     )
                 yield jobs_of_batch
 

@@ -76,7 +76,7 @@ def plan_config(config: Config) -> Plan:
 class PlanBuilder:
     """Gathers what a pass over the table finds, and concludes the plan from it.
 
-    `add` takes what the table says of a batch, `settle` what the ledger says of it, later and in the same order.
+    `add` takes what the table says of a batch, `apply_ledger` what the ledger says of it, later and in the same order.
     What every job is planned as is in `states`, an array [row, variant] for each batch.
     """
 
@@ -157,7 +157,7 @@ class PlanBuilder:
             images=jobs.images if source.looks_at_images else None,
         )
 
-    def settle(
+    def apply_ledger(
         self,
         batch: BatchSummary,
         found: BatchLookup,
@@ -266,7 +266,9 @@ class PlanBuilder:
         return marked
 
     def build(self, call_seconds: float) -> Plan:
-        """Return the plan, once every batch is settled: what is left are the rules about the table as a whole."""
+        """Return the plan, once the ledger was applied to every batch: what is left are the rules about
+        the table as a whole.
+        """
         state = _join(
             self._states, np.zeros((0, len(self._expander.variants)), np.int8)
         )
@@ -403,7 +405,7 @@ def make_plan(
     ahead = _IMAGES_AHEAD if source.looks_at_images else _KEYS_AHEAD
     summaries = _summarise(table, expander, builder, known_jobs)
     for batch, found in prefetch(summaries, lookup.look_up, ahead):
-        builder.settle(batch, found)
+        builder.apply_ledger(batch, found)
     del lookup, known_jobs, summaries  # they hold a scan of the ledger
     call_seconds = SIMULATED_SECONDS if config.simulated else TYPICAL_SECONDS
     mean_latency_ms = known.read(queries.mean_latency_ms) if known else None

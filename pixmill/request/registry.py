@@ -20,7 +20,7 @@ from pixmill.request.model import Request, flatten
 from pixmill.request.operations import OPERATIONS
 from pixmill.request.operations.custom import installed_operation, load_operations
 from pixmill.request.operations.operation import (
-    SIBLING_IMAGES,
+    USUAL_INPUT_IMAGES,
     Mode,
     Operation,
     Parameters,
@@ -48,7 +48,7 @@ def operation_of(
         # Called as the others of its API are, unless the config says otherwise.
         modes=("sync", "async"),
         # Any number of images, within the limits that nearly all operations have.
-        images=replace(SIBLING_IMAGES, least=0, most=None),
+        images=replace(USUAL_INPUT_IMAGES, least=0, most=None),
     )
 
 

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from pixmill.errors import PixmillError
-from pixmill.request.operations.operation import SIBLING_IMAGES, InputImages
+from pixmill.request.operations.operation import USUAL_INPUT_IMAGES, InputImages
 
 MAX_PIXELS = 8192 * 8192
 """Of any image: operations that enlarge go up to 8K. Decoded, they take 200 MB."""
@@ -108,7 +108,7 @@ def inspect_input(data: bytes) -> ImageInfo:
     except ImageError as error:
         # By its header: of a WEBP that is cut it is the format that has to change.
         raise ImageError(str(error), problem=_input_damage(data)) from None
-    problem = SIBLING_IMAGES.find_size_problem(info.width, info.height)
+    problem = USUAL_INPUT_IMAGES.find_size_problem(info.width, info.height)
     if info.format not in INPUT_FORMATS:
         problem = "type"
     if problem:
@@ -118,7 +118,9 @@ def inspect_input(data: bytes) -> ImageInfo:
     return info
 
 
-def local_image_problem(path: Path, limits: InputImages = SIBLING_IMAGES) -> str | None:
+def local_image_problem(
+    path: Path, limits: InputImages = USUAL_INPUT_IMAGES
+) -> str | None:
     """The reason code why a local input image can't be sent, None if it can; only its header is
     read.
 

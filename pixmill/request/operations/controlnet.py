@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field
 
 from pixmill.request.operations.operation import (
-    SIBLING_IMAGES,
+    USUAL_INPUT_IMAGES,
     Fraction,
     LogoInfo,
     Operation,
@@ -87,7 +87,7 @@ OPERATIONS = (
         # The pages of the product that it belongs to allow both for all of its keys.
         modes=("sync", "async"),
         # Each control names the image that it uses, so that there may be several.
-        images=replace(SIBLING_IMAGES, most=None),
+        images=replace(USUAL_INPUT_IMAGES, most=None),
         outputs=count_images,
         source="a gateway's example and client programs; the official page 6791/1424608 could "
         "not be read, so ranges and image limits are those of its siblings",

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from pixmill.request.operations.operation import (
     NO_RETRY,
-    SIBLING_IMAGES,
+    USUAL_INPUT_IMAGES,
     Delivered,
     Fraction,
     Labelled,
@@ -92,7 +92,7 @@ OPERATIONS = (
         title="edit an image by instruction 3.0",
         parameters=Jimeng3Edit,
         modes=("async",),
-        images=SIBLING_IMAGES,
+        images=USUAL_INPUT_IMAGES,
         prompt=PromptField(limit=800),
         codes=NO_RETRY,
         source="a copy of the official page 85621/1747301",
@@ -103,7 +103,7 @@ OPERATIONS = (
         parameters=DreamInpaint,
         modes=("async",),
         # The image, and a mask of one channel: 0 stays, 255 is repainted. No ratio is stated.
-        images=replace(SIBLING_IMAGES, least=2, most=2, mask=1, max_ratio=None),
+        images=replace(USUAL_INPUT_IMAGES, least=2, most=2, mask=1, max_ratio=None),
         prompt=PromptField(advised=120),
         seed=SeedField(default=101),
         codes=NO_RETRY,
@@ -114,7 +114,7 @@ OPERATIONS = (
         title="edit an image by instruction, SeedEdit 3.0",
         parameters=SeedEdit30,
         modes=("sync", "async"),
-        images=SIBLING_IMAGES,
+        images=USUAL_INPUT_IMAGES,
         prompt=PromptField(advised=120),
         source="eight client programs, three of them synchronous; the official page "
         "86081/1804561 could not be read",
@@ -124,7 +124,7 @@ OPERATIONS = (
         title="edit an image by instruction, SeedEdit 2.0",
         parameters=SeedEdit20,
         modes=("sync", "async"),
-        images=SIBLING_IMAGES,
+        images=USUAL_INPUT_IMAGES,
         source="the official page 6791/1384311; image limits are those of its siblings",
     ),
     Operation(
@@ -132,7 +132,7 @@ OPERATIONS = (
         title="draw the subject of an image anew",
         parameters=KeepSubject,
         modes=("sync", "async"),
-        images=SIBLING_IMAGES,
+        images=USUAL_INPUT_IMAGES,
         source="the official page 6791/1361423; image limits are those of its siblings",
     ),
 )

@@ -248,7 +248,7 @@ class Operation:
     """Where its fields are documented, and how sure that is."""
 
 
-SIBLING_IMAGES = InputImages(
+USUAL_INPUT_IMAGES = InputImages(
     least=1,
     most=1,
     max_bytes=4_700_000,

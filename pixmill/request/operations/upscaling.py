@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pixmill.request.operations.operation import (
-    SIBLING_IMAGES,
+    USUAL_INPUT_IMAGES,
     Labelled,
     Operation,
     Parameters,
@@ -43,7 +43,7 @@ OPERATIONS = (
         title="double both sides of an image",
         parameters=SuperResolution,
         images=replace(
-            SIBLING_IMAGES,
+            USUAL_INPUT_IMAGES,
             max_bytes=5_000_000,
             min_side=256,
             max_side=1024,
@@ -58,7 +58,7 @@ OPERATIONS = (
         title="enlarge an image to 4K or 8K",
         parameters=Upscale,
         modes=("async",),
-        images=SIBLING_IMAGES,
+        images=USUAL_INPUT_IMAGES,
         prompt=None,
         seed=None,
         source="six client programs; the official page 85621/2164806 could not be read",

@@ -11,7 +11,7 @@ from pixmill.ledger import Ledger
 from pixmill.ledger.dialects import clock
 from pixmill.limits.fair_share import Allotment
 from pixmill.limits.lease_table import LeaseRequest, share_out, shares
-from pixmill.tuning import LEASE_SECONDS
+from pixmill.tuning import SHARE_LEASE_SECONDS
 from tests.fork_server import fork_code
 from tests.pixmill.limits.test_account_lease import report
 
@@ -55,7 +55,9 @@ def test_a_dead_process_is_recognised_at_once(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    "seconds", [LEASE_SECONDS + 1, -86_400], ids=["it ended", "the clock was put back"]
+    "seconds",
+    [SHARE_LEASE_SECONDS + 1, -86_400],
+    ids=["it ended", "the clock was put back"],
 )
 def test_a_lease_elsewhere_is_believed_until_it_ends(
     ledger: Ledger, seconds: float
@@ -65,7 +67,7 @@ def test_a_lease_elsewhere_is_believed_until_it_ends(
     tell(ledger, "a", owner="elsewhere|boot|1|1")
     assert ask(ledger, "b").slots == 0
     now = ledger.read(lambda connection: clock(connection)())
-    tell(ledger, "a", expires_at=now + int((LEASE_SECONDS - seconds) * 1e6))
+    tell(ledger, "a", expires_at=now + int((SHARE_LEASE_SECONDS - seconds) * 1e6))
     assert ask(ledger, "b").slots == 10
 
 

@@ -140,7 +140,7 @@ const gallery = (() => {
     });
     if (paired) open.append(inputOf(job));
     open.append(make("span", { class: "frame" }, thumbnailOf(job), flagMark(job)));
-    open.addEventListener("focus", () => settle(at));
+    open.addEventListener("focus", () => makeTabbable(at));
     const element = make("li", { class: "card", "aria-setsize": found.length, "aria-posinset": at + 1 }, open, starButton(job), words(job));
     element.style.width = `${width}px`;
     element.style.height = `${height}px`;
@@ -176,7 +176,7 @@ const gallery = (() => {
     return value === null ? null : make("span", { class: "measure" }, `${inThreeDigits(value)} ${field.unit}`);
   }
 
-  function settle(at) {
+  function makeTabbable(at) {
     list.querySelectorAll('.open[tabindex="0"]').forEach((open) => open.setAttribute("tabindex", "-1"));
     focused = at;
     shown.get(at)?.querySelector(".open").setAttribute("tabindex", "0");
@@ -188,7 +188,7 @@ const gallery = (() => {
     const top = Math.floor(at / columns) * (height + GAP);
     wall.scrollTop = Math.max(top + height + 2 * GAP - wall.clientHeight, Math.min(wall.scrollTop, top));
     renderCards();
-    settle(at);
+    makeTabbable(at);
     shown.get(at)?.querySelector(".open").focus({ preventScroll: true });
   }
 

@@ -133,7 +133,7 @@ const grid = (() => {
     const here = focus.down === down && focus.across === across && focus.slot === slot;
     const attributes = { type: "button", class: "open", "data-job": job, "aria-label": described(job), tabindex: here ? 0 : -1 };
     const open = make("button", attributes, thumbnailOf(job));
-    open.addEventListener("focus", () => settle(down, across, slot));
+    open.addEventListener("focus", () => makeTabbable(down, across, slot));
     const more = slot === MOST - 1 && count > MOST ? make("span", { class: "more" }, `+${count - MOST}`) : null;
     const label = count > 1 && now.perLine <= 4 ? make("span", { class: "slot-label" }, insideLabel(job, down, across)) : null;
     return make("div", { class: "shot", "data-slot": slot }, open, flagMark(job), starButton(job), label, more);
@@ -145,7 +145,7 @@ const grid = (() => {
     return differing.map((of) => `${of.name} ${of.labels[of.at(job)] ?? "–"}`).join(" · ");
   }
 
-  function settle(down, across, slot) {
+  function makeTabbable(down, across, slot) {
     sheet.querySelectorAll('.open[tabindex="0"]').forEach((open) => open.setAttribute("tabindex", "-1"));
     Object.assign(focus, { down, across, slot });
     find(down, across, slot)?.setAttribute("tabindex", "0");
