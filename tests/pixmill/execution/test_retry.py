@@ -413,8 +413,8 @@ def test_status_lists_what_is_in_doubt_for_a_look_at_the_console(
         )
         run = run_and_check(config, provider.charges)
     status = read_status(load_config(config))
-    assert [doubt.label for doubt in status.in_doubt_calls] == ["row 2", "row 4"]
-    first = status.in_doubt_calls[0]
+    assert [doubt.label for doubt in status.in_doubt_jobs] == ["row 2", "row 4"]
+    first = status.in_doubt_jobs[0]
     assert first.request_id == run.rows[1]["request_id"] == "call-2"
     assert first.sent_at == run.rows[1]["started_at"]
     assert status.next_command("pets.yaml").startswith(
@@ -427,5 +427,5 @@ def test_status_lists_at_most_twenty_jobs_in_doubt(project: Project) -> None:
         config = configure_run(project, provider.url, 23, stop=LENIENT)
         run_and_check(config, provider.charges)
     status = read_status(load_config(config))
-    assert len(status.in_doubt_calls) == 20
+    assert len(status.in_doubt_jobs) == 20
     assert status.plan.summary()["in_doubt"] == 23

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from pixmill.quality.duplicates import (
     to_features,
 )
 from pixmill.quality.thresholds import THRESHOLDS
+from pixmill.quality.worker import check_pictures
 from tests.pixmill.quality.planted_pictures import Planted, plant
 
 RECALL = {"blank": 0.99, "dark": 0.99, "blurred": 0.95, "unchanged": 0.99}
@@ -103,6 +105,14 @@ def test_every_score_is_between_0_and_1_whatever_the_picture_is() -> None:
             score_unchanged(sample, make_sample(odd[-1])),
         ]
         assert all(0 <= score <= 1 for score in scores), image
+
+
+def test_a_check_that_nobody_wrote_has_a_reason_and_no_score(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    Image.effect_noise((300, 300), 80).save(path)
+    wanted = {"path": str(path), "source": str(path), "wanted": ["too_bright"]}
+    [answer] = check_pictures([wanted])
+    assert answer.keys() == {"reason"}
 
 
 def test_what_is_transparent_is_looked_at_as_white() -> None:
