@@ -74,11 +74,11 @@ def measured(
         time.sleep(seconds)
         end = time.time()
     counted = [
-        of
-        for of in lines(bill)
-        if begin <= datetime.fromisoformat(of["time"]).timestamp() < end
+        call
+        for call in lines(bill)
+        if begin <= datetime.fromisoformat(call["time"]).timestamp() < end
     ]
-    good = sum(of["charged"] for of in counted)
+    good = sum(call["charged"] for call in counted)
     return good / seconds / min(QPS, IN_FLIGHT / latency), 1 - good / len(counted)
 
 

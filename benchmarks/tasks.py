@@ -65,7 +65,7 @@ def measure(kind: str, jobs: int) -> dict[str, float]:
 def peak() -> float:
     """Return the resident maximum of this process in MB."""
     status = Path("/proc/self/status").read_text()
-    line = next(of for of in status.splitlines() if of.startswith("VmHWM"))
+    line = next(each for each in status.splitlines() if each.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 
 

@@ -156,14 +156,20 @@ def measure_live(jobs: int) -> None:
             found = connection.execute("SELECT answered_at / 1e6 FROM attempts")
             answered = np.sort([at for (at,) in found])
     # Without those in which the run began, and those in which it came to its end.
-    inside = [of for of in windows if answered[0] < of.start and of.end < answered[-1]]
+    inside = [
+        window
+        for window in windows
+        if answered[0] < window.start and window.end < answered[-1]
+    ]
     rates = {}
     for watched in WATCHED:
-        mine = [of for of in inside if of.watched == watched]
-        seconds = sum(of.end - of.start for of in mine)
-        spans = [np.searchsorted(answered, (of.start, of.end)) for of in mine]
+        mine = [window for window in inside if window.watched == watched]
+        seconds = sum(window.end - window.start for window in mine)
+        spans = [
+            np.searchsorted(answered, (window.start, window.end)) for window in mine
+        ]
         rates[watched] = sum(int(last - first) for first, last in spans) / seconds
-        share = sum(of.processor for of in mine) / seconds
+        share = sum(window.processor for window in mine) / seconds
         ratio = rates[watched] / rates["none"]
         print(
             f"{watched} open, {len(mine)} × {WINDOW_SECONDS:g} s: {rates[watched]:,.0f} jobs/s, "

@@ -74,7 +74,10 @@ def make_form(operation: Operation) -> Callable[[Order], Flow[..., dict[str, Any
                 config,
                 name,
                 *lists,
-                *(of.replace(kind=inspect.Parameter.KEYWORD_ONLY) for of in others),
+                *(
+                    parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+                    for parameter in others
+                ),
             ]
         )
         return flow(name="sweep-parameters", persist_result=False)(ordered)

@@ -10,12 +10,12 @@ def make_page() -> str:
     """Return docs/dataset-columns.md."""
     rows = (
         (
-            f"`{of.name}`",
-            _type_name(of.type),
-            sentence(of.meaning),
-            sentence(of.when_null),
+            f"`{column.name}`",
+            _type_name(column.type),
+            sentence(column.meaning),
+            sentence(column.when_null),
         )
-        for of in OWN_COLUMNS
+        for column in OWN_COLUMNS
     )
     return f"""# The columns of a dataset
 

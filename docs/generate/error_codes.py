@@ -46,13 +46,13 @@ def make_page() -> str:
     """Return docs/error-codes.md."""
     own = (
         (
-            f"`{of.code}`",
-            of.status,
-            of.charged,
-            sentence(of.meaning),
-            sentence(of.remedy),
+            f"`{entry.code}`",
+            entry.status,
+            entry.charged,
+            sentence(entry.meaning),
+            sentence(entry.remedy),
         )
-        for of in OWN_CODES
+        for entry in OWN_CODES
     )
     return f"""# Error codes
 
@@ -67,7 +67,7 @@ What `error_code` of a dataset can hold. It is null for a success whose image is
 
 ## What follows
 
-{table(("verdict", "what pixmill does"), ((f"`{of}`", f"{text}.") for of, text in WHAT_FOLLOWS.items()))}
+{table(("verdict", "what pixmill does"), ((f"`{verdict}`", f"{text}.") for verdict, text in WHAT_FOLLOWS.items()))}
 
 What was refused with {" or ".join(f"`{code}`" for code in sorted(OUTPUT_REDRAWN))} is first generated again with
 another seed, at most `retry.rerolls` times. `pixmill retry --code CODE` pays again for what ended with a code.
@@ -114,12 +114,12 @@ def _deviations() -> str:
         (
             f"`{req_key}`",
             f"`{code}`",
-            f"`{of.verdict}`",
-            of.charged,
+            f"`{rule.verdict}`",
+            rule.charged,
             sentence(MEANINGS[code]),
         )
         for req_key, operation in OPERATIONS.items()
-        for code, of in codes_of_operation(operation).items()
+        for code, rule in codes_of_operation(operation).items()
     )
     return table(("req_key", "code", "verdict", "charged", "meaning"), rows)
 

@@ -36,7 +36,7 @@ def _field_rows(
 
 def _without_null(field: dict[str, Any]) -> dict[str, Any]:
     options: list[dict[str, Any]] = field.get("anyOf", [field])
-    return next(of for of in options if of.get("type") != "null")
+    return next(option for option in options if option.get("type") != "null")
 
 
 def _takes(field: dict[str, Any], definitions: Mapping[str, Any]) -> str:
@@ -50,8 +50,8 @@ def _takes(field: dict[str, Any], definitions: Mapping[str, Any]) -> str:
     if field.get("type") == "array":
         item = definitions[field["items"]["$ref"].rpartition("/")[2]]
         inner = (
-            f"`{name}`: {_takes(of, definitions)}"
-            for name, of in item["properties"].items()
+            f"`{name}`: {_takes(field, definitions)}"
+            for name, field in item["properties"].items()
         )
         return "a list of " + "; ".join(inner)
     kind = {
@@ -75,7 +75,7 @@ def _default_text(value: Any) -> str:
     if isinstance(value, Parameters):
         value = value.model_dump(exclude_none=True)
     if isinstance(value, tuple):
-        value = [of.model_dump() for of in value]
+        value = [model.model_dump() for model in value]
     return canonical_json(value)
 
 

@@ -119,7 +119,7 @@ def _write_for_table(path: Path, out: Path | None) -> None:
         images = _choose("has the image files", roles.image_file)
     prompt = _choose("has the prompts", roles.prompt)
     # A column of prompts may be unique as well, and no key that anybody would want.
-    keys = [of for of in roles.row_key if of != prompt]
+    keys = [key for key in roles.row_key if key != prompt]
     key = _choose("is the key of a row", keys)
     if prompt is None and images is None:
         raise UserError(

@@ -245,8 +245,8 @@ def _named(environment: Mapping[str, str], folder: Path) -> Iterator[str | None]
     yield _text(_table(_table(profiles, "profiles"), active).get(API_URL))
 
 
-def _table(of: dict[str, Any], name: str) -> dict[str, Any]:
-    found = of.get(name)
+def _table(settings: dict[str, Any], name: str) -> dict[str, Any]:
+    found = settings.get(name)
     return found if isinstance(found, dict) else {}
 
 

@@ -260,17 +260,17 @@ def _name_previous(
 ) -> None:
     """Say of which aggregate `previous` is: the only one in its comparison."""
     names = [each for each in ast.walk(node) if isinstance(each, Name)]
-    of = {name.id for name in names if name.id in aggregates}
+    aggregated = {name.id for name in names if name.id in aggregates}
     for name in names:
         if name.id != PREVIOUS:
             continue
-        if len(of) != 1:
+        if len(aggregated) != 1:
             raise source.mistake(
                 name.col_offset,
                 "`previous` needs one aggregate in its comparison, as in "
                 "mean(score) >= previous - 0.05",
             )
-        name.id = f"{PREVIOUS} {next(iter(of))}"
+        name.id = f"{PREVIOUS} {next(iter(aggregated))}"
 
 
 def _check_outer_name(

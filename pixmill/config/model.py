@@ -223,23 +223,25 @@ class Budget(Section):
     @property
     def highest_price(self) -> Decimal | None:
         """The highest of all prices, `None` where none is known."""
-        prices = [of.price for of in self.prices]
+        prices = [price.price for price in self.prices]
         if self.price_per_call is not None:
             prices.append(self.price_per_call)
         return max(prices, default=None)
 
     def has_price_of(self, req_key: str) -> bool:
         """Whether every call of `req_key` has a price, whatever its parameters are."""
-        always = any(of.covers(req_key) and of.where is None for of in self.prices)
+        always = any(
+            price.covers(req_key) and price.where is None for price in self.prices
+        )
         return always or self.price_per_call is not None
 
     def may_charge_images(self, req_key: str) -> bool:
         """Whether a call of `req_key` may cost so much an image."""
-        for of in self.prices:
-            if of.covers(req_key):
-                if of.per == "image":
+        for price in self.prices:
+            if price.covers(req_key):
+                if price.per == "image":
                     return True
-                if of.where is None:
+                if price.where is None:
                     # No entry after this one applies.
                     return False
         return False

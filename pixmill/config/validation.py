@@ -225,7 +225,10 @@ def _check_budget(
     # What is wrong with the sweep is said by its own check.
     axes = points.axes if points else ()
     swept = [
-        str(of.value) for axis in axes if axis.kind == "req_key" for of in axis.values
+        str(value.value)
+        for axis in axes
+        if axis.kind == "req_key"
+        for value in axis.values
     ]
     asked = dict.fromkeys((request.req_key, *swept))
     unpriced = [req_key for req_key in asked if not section.has_price_of(req_key)]

@@ -50,7 +50,9 @@ def candidate_columns(
 ) -> dict[str, Any]:
     """Return the columns of the jobs [row] at these positions of a batch, with these variants and
     keys; invalid rows, which have no key, have nothing in them."""
-    numbers = pa.array([of.replicate for of in jobs.variants]).take(pa.array(variant))
+    numbers = pa.array([each.replicate for each in jobs.variants]).take(
+        pa.array(variant)
+    )
     accepted = pa.nulls(len(at), pa.bool_())
     if jobs.judgements is not None:
         judgements = jobs.judgements[at]

@@ -72,7 +72,10 @@ class CandidateRows:
         at = start + np.flatnonzero(drawn[start : start + known.num_rows])
         columns = [found[actual] for actual in self._columns.values()]
         columns.append(pa.chunked_array([pa.array(jobs.taken[at])]))
-        reasons = [REASONS.get(Judgement(of)) for of in jobs.judgements[at].tolist()]
+        reasons = [
+            REASONS.get(Judgement(judgement))
+            for judgement in jobs.judgements[at].tolist()
+        ]
         columns.append(pa.chunked_array([pa.array(reasons, pa.string())]))
         return pa.Table.from_arrays(columns, schema=self.schema)
 

@@ -15,7 +15,7 @@ from pixmill.errors import UserError
 from pixmill.provider.error_codes import MEANINGS
 from pixmill.text import in_words
 
-_OWN_MEANINGS = {of.code: of.meaning for of in OWN_CODES}
+_OWN_MEANINGS = {own_code.code: own_code.meaning for own_code in OWN_CODES}
 
 LISTED = 10
 """Rows that a person reads one by one; the report has all of them."""

@@ -155,7 +155,9 @@ class PublishedOutcomes:
         sizes = [group.num_rows for group in groups]
         self._begins = np.cumsum([0, *sizes])
         """[group]: its first row in the dataset; behind the last group, the number of rows."""
-        self._is_long = np.array([self._bytes_of(of) > _GROUP_BYTES for of in groups])
+        self._is_long = np.array(
+            [self._bytes_of(group) > _GROUP_BYTES for group in groups]
+        )
         self._groups: dict[int, pa.Table] = {}
         prefixes = [self._prefixes(at, ours["job_key"]) for at in range(len(groups))]
         whole = np.concatenate([np.zeros(0, np.uint64), *prefixes])

@@ -130,7 +130,7 @@ def description(
             {
                 "path": axis.path,
                 "column": ours[axis.column],
-                "values": [of._asdict() for of in axis.values],
+                "values": [value._asdict() for value in axis.values],
             }
             for axis in expander.sweep.axes
         ],
@@ -355,8 +355,8 @@ class ResultTable:
         counts.images_missing += _number(lacks_images)
         skipped = pc.and_(pc.equal(status, "skipped"), rows.is_first)
         in_flight, submitted = (
-            pc.and_(skipped, pc.fill_null(pc.equal(known["state"], of.value), False))
-            for of in (State.IN_FLIGHT, State.SUBMITTED)
+            pc.and_(skipped, pc.fill_null(pc.equal(known["state"], state.value), False))
+            for state in (State.IN_FLIGHT, State.SUBMITTED)
         )
         counts.elsewhere += _number(in_flight)
         counts.still_running += _number(submitted)

@@ -59,7 +59,7 @@ def input_hashes(
     of one that is kept in the store as `files` says; else null."""
     local = [jobs.images.files[row] for row in rows.tolist()]
     found = source_images(local, files.to_pylist())
-    return pa.array([of.sha256 for of in found], _KEY)
+    return pa.array([image.sha256 for image in found], _KEY)
 
 
 def _find_duplicates(plan: Plan, ledger: Ledger) -> ScoreTable:

@@ -140,7 +140,9 @@ class Downloads:
         if stored.may_pass:
             # Bounded: a disk that stays full must not fill the memory as well.
             with self._lock:
-                held = sum(len(image) for of in self._held for image in of.images)
+                held = sum(
+                    len(image) for download in self._held for image in download.images
+                )
                 if held + sum(map(len, images)) <= HELD_BYTES:
                     self._held.append(_Held(job_key, urls, images))
 

@@ -183,11 +183,11 @@ def _send(config: Config, compose: Callable[[], Message]) -> Sequence[Delivery]:
         # Whatever it is, the run is over and all of it is recorded.
         log.warning("nobody was notified of this run: %s", error)
         return ()
-    for of in delivered:
-        if of.problem:
+    for delivery in delivered:
+        if delivery.problem:
             log.warning(
                 "%s was not notified of this run; `pixmill notify CONFIG --test` says why",
-                of.name,
+                delivery.name,
             )
     return delivered
 
@@ -200,7 +200,10 @@ def _describe_run(config: Config, summary: RunSummary) -> list[str]:
         codes: dict[str, int] = {}
         if ledger and summary.run_id:
             codes = ledger.read(queries.problem_codes, summary.run_id)
-    meanings = {**MEANINGS, **{of.code: of.meaning for of in OWN_CODES}}
+    meanings = {
+        **MEANINGS,
+        **{own_code.code: own_code.meaning for own_code in OWN_CODES},
+    }
     lines = [f"{what}: {value}" for what, value in words.items()]
     for code, jobs in [*codes.items()][:SHOWN_CODES]:
         meaning = f": {meanings[code]}" if code in meanings else ""

@@ -185,7 +185,8 @@ def _missing_keys(run: ActiveRun) -> tuple[NDArray[np.bytes_], NDArray[np.int64]
                 key for key, is_first in zip(jobs.keys, first, strict=True) if is_first
             ]
             found = [
-                (of.job_key, of.expires_at) for of in run.ledger.missing_images(asked)
+                (missing.job_key, missing.expires_at)
+                for missing in run.ledger.missing_images(asked)
             ]
             keys.append(np.array([key for key, _ in found], "S64"))
             ends.append(np.array([ends_at for _, ends_at in found], np.int64))

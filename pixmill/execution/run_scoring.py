@@ -143,7 +143,7 @@ class RunScoring:
             inputs = find_source_images(
                 plan.config, self._ledger, batch.images.files, batch.images.sources
             )
-            hashes = pa.array([of.sha256 for of in inputs], pa.string())
+            hashes = pa.array([source.sha256 for source in inputs], pa.string())
             keys = [batch.keys[at] for at in positions.tolist()]
             for lacking in jobs.find(keys, hashes.take(pa.array(rows))):
                 asked = [
@@ -170,16 +170,16 @@ class RunScoring:
         """Yield the images that jobs have in the store by what is `known` of each."""
         images = known["images"].to_pylist()
         errors = known["image_error"].to_pylist()
-        for of, files, error in zip(asked, images, errors, strict=True):
+        for asked_job, files, error in zip(asked, images, errors, strict=True):
             if not files or error:
                 continue
-            source = of.source.path
-            if of.source.file_name:
-                source = str(self._store.file(of.source.file_name))
-            source_hash = of.source.sha256 or ""
+            source = asked_job.source.path
+            if asked_job.source.file_name:
+                source = str(self._store.file(asked_job.source.file_name))
+            source_hash = asked_job.source.sha256 or ""
             for file in files:
                 path = str(self._store.file(file["file_name"]))
-                job = partial(describe_job, of.job)
+                job = partial(describe_job, asked_job.job)
                 yield ScoredImage(file["sha256"], path, job, source, source_hash)
 
 

@@ -86,7 +86,7 @@ def plan_run(
 
 
 def publish_plan(
-    of: Planned,
+    planned: Planned,
     ledger: Ledger,
     run_id: str,
     *,
@@ -96,23 +96,23 @@ def publish_plan(
     """Publish a plan as `publish` does, but for one that is published as it is; leave a
     note for the next run, unless that has something left to score as there is no `scored_at`.
     """
-    config = of.plan.config
+    config = planned.plan.config
     folder = config.dataset_folder
-    if of.unchanged and ledger.read(revision_of) == of.revision:
+    if planned.unchanged and ledger.read(revision_of) == planned.revision:
         # The note was compared when the plan was made, and a person may have thought
         # about it for an hour.
-        of.plan.table.check_unchanged()
-        if _stamps(folder) == of.unchanged.stamps:
-            return of.unchanged.published
-    made = publish(of.plan, ledger, run_id, whatever=whatever, scored_at=scored_at)
-    is_final = scored_at is not None and _is_final(of.plan, made)
-    if of.revision and is_final and not ledger.read(queries.has_claims):
+        planned.plan.table.check_unchanged()
+        if _stamps(folder) == planned.unchanged.stamps:
+            return planned.unchanged.published
+    made = publish(planned.plan, ledger, run_id, whatever=whatever, scored_at=scored_at)
+    is_final = scored_at is not None and _is_final(planned.plan, made)
+    if planned.revision and is_final and not ledger.read(queries.has_claims):
         # Nobody wrote from before the plan until now, this run neither: all was read
         # from one state of the ledger.
         # The dataset was hashed when it was written.
         files = _hashes(folder, {DATASET: last_manifest(config).get("sha256", "")})
-        if files and ledger.read(revision_of) == of.revision:
-            _note(of, made, files)
+        if files and ledger.read(revision_of) == planned.revision:
+            _note(planned, made, files)
     return made
 
 
@@ -132,11 +132,11 @@ def _is_final(plan: Plan, made: Published) -> bool:
     return not undone and not odd
 
 
-def _note(of: Planned, made: Published, files: Mapping[str, str]) -> None:
-    plan = of.plan
+def _note(planned: Planned, made: Published, files: Mapping[str, str]) -> None:
+    plan = planned.plan
     note = {
-        "revision": of.revision,
-        "made_of": _made_of(plan.config, plan.table, of.revision),
+        "revision": planned.revision,
+        "made_of": _made_of(plan.config, plan.table, planned.revision),
         "files": files,
         "rows": made.rows,
         "counts": {
@@ -151,7 +151,7 @@ def _note(of: Planned, made: Published, files: Mapping[str, str]) -> None:
             "examples": {
                 reason: list(shown) for reason, shown in plan.examples.items()
             },
-            "states": {of.name: number for of, number in plan.states.items()},
+            "states": {state.name: number for state, number in plan.states.items()},
             "images_missing": plan.images_missing,
             "images_lost": plan.images_lost,
             "long_prompts": plan.long_prompts,

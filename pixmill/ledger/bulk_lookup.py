@@ -108,7 +108,7 @@ def look_up_first(
     return (
         whole.drop_columns(_KEY)
         .take(positions)
-        .rename_columns([of.name for of in columns])
+        .rename_columns([column.name for column in columns])
     )
 
 
@@ -259,7 +259,7 @@ def _split_by_bytes(
 
 def nothing_known(columns: Sequence[ColumnElement[Any]], count: int) -> pa.Table:
     """Return what a look-up of `count` unknown keys returns."""
-    return pa.table({of.name: pa.nulls(count, _kind(of)) for of in columns})
+    return pa.table({column.name: pa.nulls(count, _kind(column)) for column in columns})
 
 
 def _kind(column: ColumnElement[Any]) -> pa.DataType:

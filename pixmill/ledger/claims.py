@@ -221,7 +221,7 @@ def _claim(
     claims = {}
     # One statement for all that may cost the same.
     for units in dict.fromkeys(asked.values()):
-        keys = [key for key, of in asked.items() if of == units]
+        keys = [key for key, amount in asked.items() if amount == units]
         bound = {
             **values,
             "claim_amount": units,

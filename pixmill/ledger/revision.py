@@ -103,8 +103,8 @@ def changed_since(connection: Connection, revision: str) -> NDArray[np.uint64] |
     number, _, _ = revision.partition(":")
     if not number.isdecimal():
         return None
-    of = select(_REVISION).where(changes.c.number == int(number))
-    if connection.execute(of).scalar() != revision:
+    found = select(_REVISION).where(changes.c.number == int(number))
+    if connection.execute(found).scalar() != revision:
         return None
     later = changes.c.number > int(number)
     of_scores = select(changes.c.number).where(later, changes.c.job == _SCORES)

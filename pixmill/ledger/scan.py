@@ -142,9 +142,9 @@ def scan(connection: Connection, max_runs: int, retry_doubt: bool) -> Scan:
     state = case(
         (payment_marks.retryable_failure(max_runs), _STATES.index(State.PENDING)),
         *(
-            (payment_marks.is_state(of), number)
-            for number, of in enumerate(_STATES)
-            if of
+            (payment_marks.is_state(state), number)
+            for number, state in enumerate(_STATES)
+            if state
         ),
         else_=0,
     )

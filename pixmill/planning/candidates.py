@@ -102,7 +102,7 @@ class CandidateJudge:
                 sources = find_source_images(
                     self._config, self._ledger, images.files, images.sources
                 )
-                inputs = pa.array([of.sha256 for of in sources], pa.string())
+                inputs = pa.array([source.sha256 for source in sources], pa.string())
             asked = unpack_keys(keys[positions])
             places = known.places[positions].tolist()
             for outcomes in self._ledger.outcomes(asked, places):

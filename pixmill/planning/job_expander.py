@@ -333,8 +333,8 @@ class JobExpander:
                 rows = zip(of_rows, identities, texts[point_index], drawn, strict=True)
                 keys.append(
                     [
-                        of.job_key(image, text, number)
-                        for of, image, text, number in rows
+                        shape.job_key(image, text, number)
+                        for shape, image, text, number in rows
                     ]
                 )
             elif identities:

@@ -182,7 +182,7 @@ class Plan:
     def _cost(
         self,
         jobs_at: Iterable[tuple[JobPrice | None, int]],
-        of: Callable[[JobPrice], Decimal],
+        amount_of: Callable[[JobPrice], Decimal],
     ) -> Decimal | None:
         # Without a price even nothing has no price: a config that knows none says so.
         if self.config.budget.highest_price is None:
@@ -191,7 +191,7 @@ class Plan:
         for price, jobs in jobs_at:
             if price is None:
                 return None
-            total += jobs * of(price)
+            total += jobs * amount_of(price)
         return total
 
     def condition_counts(self) -> list[ConditionCount]:

@@ -52,12 +52,12 @@ class PriceList:
         self._operation_file = config.request.operation_file
         self._rules = [
             _Rule(
-                of.req_key,
-                None if of.where is None else parse(of.where),
-                of.price,
-                of.per == "image",
+                price.req_key,
+                None if price.where is None else parse(price.where),
+                price.price,
+                price.per == "image",
             )
-            for of in budget.prices
+            for price in budget.prices
         ]
         self.kinds: list[JobPrice | None] = [self._fallback]
         self._known: dict[tuple[str, str], int] = {}

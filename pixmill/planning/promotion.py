@@ -38,7 +38,7 @@ class Promotion(NamedTuple):
     def to_yaml(self) -> str:
         """The config as YAML under its title: what its owner wrote and what came from the sweep, no secret."""
         said = self.config.model_dump(mode="json", exclude_unset=True)
-        defaults = {name: of.default for name, of in Config.model_fields.items()}
+        defaults = {name: field.default for name, field in Config.model_fields.items()}
         # Sections that say nothing would hide what the config is about.
         kept = {
             name: value
@@ -161,7 +161,7 @@ def _describe(point: Point) -> str:
     for path, label in point.labels.items():
         # A comment in YAML is one line, and a label may be anything.
         beginning = label[:SHOWN_CHARACTERS]
-        printable = (of if of.isprintable() else " " for of in beginning)
+        printable = (char if char.isprintable() else " " for char in beginning)
         parts.append(f"{path} {''.join(printable)}")
     return ", ".join(parts) or "the config's own parameters"
 
@@ -292,7 +292,8 @@ def _refuse_untyped(
     wrong = [
         axis.path
         for axis in fields
-        if axis.path in texts and not all(isinstance(of, str) for _, of in axis.values)
+        if axis.path in texts
+        and not all(isinstance(value, str) for _, value in axis.values)
     ]
     if wrong and requested_operation(request).parameters is None:
         raise UserError(

@@ -44,7 +44,7 @@ class RowShapes:
                 # The answer is to hold its images.
                 params["return_url"] = False
             self._requests.append(request.model_copy(update={"params": params}))
-        self._plain = [request_shape(of) for of in self._requests]
+        self._plain = [request_shape(request) for request in self._requests]
         self._shape_at = lru_cache(_REMEMBERED)(self._make_shape)
 
     def of(
@@ -70,10 +70,14 @@ class RowShapes:
         for point, plain in enumerate(self._plain):
             found = [self._shape_at(point, values) for values in rows]
             bad = (
-                (row, of) for row, of in enumerate(found) if isinstance(of, RowProblem)
+                (row, shape)
+                for row, shape in enumerate(found)
+                if isinstance(shape, RowProblem)
             )
             note(problems, bad)
-            shapes.append([plain if isinstance(of, RowProblem) else of for of in found])
+            shapes.append(
+                [plain if isinstance(shape, RowProblem) else shape for shape in found]
+            )
         return shapes, problems
 
     def _make_shape(

@@ -69,23 +69,25 @@ def find_roles(table: InputTable, folder: Path) -> ColumnRoles:
         for name, values in cells.items():
             values += text_array(as_text(batch.rows[name])).to_pylist()
     facts = [_describe(name, values, folder) for name, values in cells.items()]
-    facts = [of for of in facts if of.filled]
-    urls = [of for of in facts if of.urls >= MOSTLY]
-    files = [of for of in facts if of.files >= MOSTLY]
-    others = [of for of in facts if of not in urls and of not in files]
-    keys = [of for of in others if of.is_unique]
-    named_keys = [of for of in keys if _KEY_NAMES.fullmatch(of.name)]
+    facts = [column for column in facts if column.filled]
+    urls = [column for column in facts if column.urls >= MOSTLY]
+    files = [column for column in facts if column.files >= MOSTLY]
+    others = [column for column in facts if column not in urls and column not in files]
+    keys = [column for column in others if column.is_unique]
+    named_keys = [column for column in keys if _KEY_NAMES.fullmatch(column.name)]
     prompts = [
-        of
-        for of in others
-        if of.is_prose and of.numbers < MOSTLY and of not in named_keys
+        column
+        for column in others
+        if column.is_prose and column.numbers < MOSTLY and column not in named_keys
     ]
     return ColumnRoles(
         # Short ones first: a key is typed and read, and a prompt may be unique as well.
-        row_key=_rank(sorted(keys, key=lambda of: of.mean_length), _KEY_NAMES),
+        row_key=_rank(sorted(keys, key=lambda column: column.mean_length), _KEY_NAMES),
         image_url=_rank(urls, _IMAGE_NAMES),
         image_file=_rank(files, _IMAGE_NAMES),
-        prompt=_rank(sorted(prompts, key=lambda of: -of.mean_length), _PROMPT_NAMES),
+        prompt=_rank(
+            sorted(prompts, key=lambda column: -column.mean_length), _PROMPT_NAMES
+        ),
     )
 
 
@@ -117,5 +119,5 @@ def _share(pattern: re.Pattern[str], values: Sequence[str]) -> float:
 
 def _rank(facts: Iterable[_Facts], names: re.Pattern[str]) -> list[str]:
     """Return the names of columns, those first that are called so; their order stays otherwise."""
-    found = [of.name for of in facts]
+    found = [column.name for column in facts]
     return sorted(found, key=lambda name: names.search(name) is None)

@@ -88,13 +88,15 @@ class ImageScorers:
     def score(self, pictures: Iterable[ScoredImage]) -> None:
         """Score those of `pictures` that were not, and write down what was found. Raises
         LedgerError."""
-        distinct = {(of.sha256, of.source_sha256): of for of in pictures}
+        distinct = {
+            (picture.sha256, picture.source_sha256): picture for picture in pictures
+        }
         unscored = self._find_unscored(list(distinct.values()))
         for begin in range(0, len(unscored), BATCH):
             batch = unscored[begin : begin + BATCH]
             found = self._run_checks(batch)
             for name in self._own:
-                of_scorer = [of.picture for of in batch if name in of.wanted]
+                of_scorer = [item.picture for item in batch if name in item.wanted]
                 found += self._ask_own(name, of_scorer)
             if found:
                 self._ledger.record_scores(found)
@@ -153,8 +155,11 @@ class ImageScorers:
     def _ask_own(self, name: str, pictures: Sequence[ScoredImage]) -> list[Score]:
         scorer = self._own[name]
         # One picture of several input images is asked about once.
-        distinct = {of.sha256: of for of in pictures}
-        questions = [{"path": of.path, "job": of.job()} for of in distinct.values()]
+        distinct = {picture.sha256: picture for picture in pictures}
+        questions = [
+            {"path": picture.path, "job": picture.job()}
+            for picture in distinct.values()
+        ]
         process = self._processes[name]
         had_given_up = process.given_up
         answers = process.ask(questions)

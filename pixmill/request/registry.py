@@ -138,7 +138,9 @@ def field_types(operation: Operation) -> dict[str, Any]:
         return {}
     left_out = operation.delivery | operation.not_in_key
     found = _single_values(operation.parameters, "")
-    return {path: of for path, of in found if path.partition(".")[0] not in left_out}
+    return {
+        path: value for path, value in found if path.partition(".")[0] not in left_out
+    }
 
 
 def _single_values(

@@ -39,7 +39,7 @@ class RunProgress(NamedTuple):
     def share_done(self, dataset: StoredDataset) -> float:
         """Return how much of the run of a dataset is done, 0 to 1."""
         to_pay = _count_to_pay(dataset)
-        done = sum(self.counts[of] for of in (Outcome.SUCCEEDED, *_PROBLEMS))
+        done = sum(self.counts[outcome] for outcome in (Outcome.SUCCEEDED, *_PROBLEMS))
         return min(1.0, done / to_pay) if to_pay else 1.0
 
     def describe(self, dataset: StoredDataset, run: PastRun) -> str:
@@ -47,7 +47,9 @@ class RunProgress(NamedTuple):
         of_all = counted(_count_to_pay(dataset), "job")
         parts = [f"{self.counts[Outcome.SUCCEEDED]:,} of {of_all} made"]
         parts += [
-            f"{self.counts[of]:,} {in_words(of)}" for of in _PROBLEMS if self.counts[of]
+            f"{self.counts[outcome]:,} {in_words(outcome)}"
+            for outcome in _PROBLEMS
+            if self.counts[outcome]
         ]
         budget = dataset.config.budget
         if not dataset.config.simulated and budget.highest_price is not None:

@@ -474,8 +474,8 @@ MUTANTS = (
         "know a revision by its number",
         "pixmill/ledger/revision.py",
         "changed_since",
-        "connection.execute(of).scalar() != revision",
-        "connection.execute(of).scalar() is None",
+        "connection.execute(found).scalar() != revision",
+        "connection.execute(found).scalar() is None",
         (REVISION,),
     ),
     Mutant(

@@ -55,8 +55,8 @@ def write_page(found: Comparison, folder: Path) -> Path:
     pairs = [pair for pair in found.images.pairs if _is_stored(pair.a, pair.b)]
     shown = [_show(pair, target.parent) for pair in pairs[:MOST_PAIRS]]
     parameters = [
-        _Figures(of.path, value_text(of.a), value_text(of.b))
-        for of in found.parameters[:MOST_PARAMETERS]
+        _Figures(parameter.path, value_text(parameter.a), value_text(parameter.b))
+        for parameter in found.parameters[:MOST_PARAMETERS]
     ]
     text = compare_page(
         found=found,

@@ -62,7 +62,7 @@ def differences(
 
 def _flatten_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the leaves of a config by dotted path; of its sweep, each axis with all of its values."""
-    leaves = flatten({key: of for key, of in config.items() if key != "sweep"})
+    leaves = flatten({key: value for key, value in config.items() if key != "sweep"})
     sweep = config.get("sweep")
     if not isinstance(sweep, Mapping):
         return leaves

@@ -80,12 +80,12 @@ def write_contact_sheets(
     across: _Dimension | None = None
     down: _Dimension | None = None
     # Rows alone are no grid: they are as many lines of pictures as it takes.
-    if [of.name for of in dimensions] != [ROW] or any(sides):
+    if [dimension.name for dimension in dimensions] != [ROW] or any(sides):
         across, down = _choose_sides(jobs, dimensions, sides)
     others = _find_others(jobs, dimensions, [side for side in (across, down) if side])
     pages = _divide(jobs, others)
     if len(pages) > 1 and kind == ".png":
-        names = ", ".join(of.name for of in others)
+        names = ", ".join(dimension.name for dimension in others)
         raise UserError(
             f"{len(pages):,} sheets, one for each value of {names}, are more than a PNG can hold",
             hint="name a .pdf, or choose one with --where, such as --where \"row_key == 'cat-01'\"",
@@ -156,7 +156,7 @@ def _read(
     for name in (ROW, _REPLICATE):
         there = dict.fromkeys(job.at[name] for job in jobs)
         dimensions.append(_Dimension(name, {text: text for text in there}))
-    return jobs, [of for of in dimensions if len(of.labels) > 1]
+    return jobs, [dimension for dimension in dimensions if len(dimension.labels) > 1]
 
 
 def _texts(rows: pa.RecordBatch, column: str) -> list[Any]:
@@ -170,27 +170,34 @@ def _choose_sides(
 ) -> tuple[_Dimension | None, _Dimension | None]:
     """Return what goes across and what down, None where nothing is left."""
     # People call an axis by the end of its path.
-    known = {of.name.rpartition(".")[2]: of for of in dimensions}
-    known |= {of.name: of for of in dimensions}
+    known = {dimension.name.rpartition(".")[2]: dimension for dimension in dimensions}
+    known |= {dimension.name: dimension for dimension in dimensions}
     found: list[_Dimension | None] = []
     for option, name in zip(("--across", "--down"), wanted, strict=True):
         if name is not None and name not in known:
             raise UserError(
                 f"{option}: {name!r} is not an axis with several values here"
                 f"{did_you_mean(name, list(known))}",
-                hint=f"choose from {', '.join(of.name for of in dimensions) or 'more rows'}",
+                hint=f"choose from {', '.join(dimension.name for dimension in dimensions) or 'more rows'}",
             )
         found.append(known[name] if name is not None else None)
     across, down = found
     if across is not None and across == down:
         raise UserError("--across and --down are the same axis")
-    left = [of for of in dimensions if of not in found]
+    left = [dimension for dimension in dimensions if dimension not in found]
     if across is None and left:
-        crossed = (of for of in left if down is None or _are_crossed(jobs, of, down))
+        crossed = (
+            dimension
+            for dimension in left
+            if down is None or _are_crossed(jobs, dimension, down)
+        )
         across = next(crossed, left[0])
         left.remove(across)
     if down is None and across:
-        down = next((of for of in left if _are_crossed(jobs, across, of)), None)
+        down = next(
+            (dimension for dimension in left if _are_crossed(jobs, across, dimension)),
+            None,
+        )
     return across, down
 
 
@@ -203,10 +210,10 @@ def _find_others(
     nor in step with one, whose value a side says already.
     """
     chosen = list(sides)
-    for of in dimensions:
-        is_new = bool(sides) and of not in chosen
-        if is_new and all(_are_crossed(jobs, other, of) for other in chosen):
-            chosen.append(of)
+    for dimension in dimensions:
+        is_new = bool(sides) and dimension not in chosen
+        if is_new and all(_are_crossed(jobs, other, dimension) for other in chosen):
+            chosen.append(dimension)
     return chosen[len(sides) :]
 
 
@@ -225,7 +232,9 @@ def _divide(
     pages: dict[str, list[_Shown]] = {}
     for job in jobs:
         values = [
-            of.labels[job.at[of.name]] for of in others if job.at[of.name] in of.labels
+            dimension.labels[job.at[dimension.name]]
+            for dimension in others
+            if job.at[dimension.name] in dimension.labels
         ]
         pages.setdefault(" · ".join(values), []).append(job)
     return pages

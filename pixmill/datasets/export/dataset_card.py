@@ -100,11 +100,11 @@ def card_text(
         splits = sorted(done.splits, key=lambda split: (split != TRAIN, split))
         counts += [[f"of them {split}", f"{done.splits[split]:,}"] for split in splits]
     counts += [
-        [f"left out: {in_words(reason)}", f"{of:,}"]
-        for reason, of in done.left_out.items()
+        [f"left out: {in_words(reason)}", f"{count:,}"]
+        for reason, count in done.left_out.items()
     ]
     counts.append(["jobs of the whole dataset", f"{summary.jobs:,}"])
-    counts += [[in_words(name), f"{of:,}"] for name, of in summary.status.items()]
+    counts += [[in_words(name), f"{count:,}"] for name, count in summary.status.items()]
     manifest = manifest_at(config.dataset_folder / MANIFEST)
     made = [
         ["operation", f"`{config.request.req_key}`: {operation.title}"],

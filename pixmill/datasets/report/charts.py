@@ -168,8 +168,8 @@ def latency_rows(latency: Mapping[int, float]) -> list[Row]:
     """Draw percentiles of the latency as bars."""
     longest = max(latency.values(), default=0) or 1
     return [
-        Row(f"p{of}", WIDTH * value / longest, duration(value))
-        for of, value in latency.items()
+        Row(f"p{percentile}", WIDTH * value / longest, duration(value))
+        for percentile, value in latency.items()
     ]
 
 
@@ -278,21 +278,21 @@ def score_chart(scores: Distribution) -> ScoreChart:
 def spreads(summary: Summary) -> list[dict[str, Any]]:
     """Return scores, latency and cost over axes, as the page's script draws them."""
     found = []
-    for of in summary.over_axes:
+    for plot in summary.over_axes:
         unit = ""
-        if of.measure.kind == "cost":
+        if plot.measure.kind == "cost":
             if summary.simulated or len(summary.spent.amounts) != 1:
                 # Nothing was paid, or amounts of several currencies.
                 continue
             (unit,) = summary.spent.amounts
         found.append(
             {
-                "measure": of.measure.name,
-                "kind": of.measure.kind,
+                "measure": plot.measure.name,
+                "kind": plot.measure.kind,
                 "unit": unit,
-                "threshold": of.measure.threshold,
-                "axis": of.axis.path,
-                "values": [spread._asdict() for spread in of.spreads],
+                "threshold": plot.measure.threshold,
+                "axis": plot.axis.path,
+                "values": [spread._asdict() for spread in plot.spreads],
             }
         )
     return found

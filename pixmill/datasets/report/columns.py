@@ -198,10 +198,10 @@ def _find_scores(columns: Mapping[str, str]) -> tuple[ReportScore, ...]:
     for name, column in columns.items():
         if not name.startswith(_SCORE):
             continue
-        of = name.removeprefix(_SCORE)
-        flag = columns.get(f"{_FLAG}{of}")
+        score = name.removeprefix(_SCORE)
+        flag = columns.get(f"{_FLAG}{score}")
         scores.append(
-            ReportScore(of, column, flag, THRESHOLDS.get(of) if flag else None)
+            ReportScore(score, column, flag, THRESHOLDS.get(score) if flag else None)
         )
     return tuple(scores)
 

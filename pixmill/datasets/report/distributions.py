@@ -117,8 +117,8 @@ class Distributions:
     ) -> None:
         """Look at the ranges of all measures; `axes` have all values that occur."""
         self._measures = [
-            Measure(of.name, of.column, "score", of.flag, of.threshold)
-            for of in columns.scores
+            Measure(score.name, score.column, "score", score.flag, score.threshold)
+            for score in columns.scores
         ]
         self._status = columns.ours["status"]
         self._groups = [_group(axis) for axis in axes if len(axis.values) > 1]
@@ -126,24 +126,29 @@ class Distributions:
             # Over all jobs the page has them in other figures.
             for kind, name in (("latency", "latency_ms"), ("cost", "cost")):
                 self._measures.append(Measure(kind, columns.ours[name], kind))
-        ranges = {of.column: _find_range(dataset, of) for of in self._measures}
+        ranges = {
+            measure.column: _find_range(dataset, measure) for measure in self._measures
+        }
         self._of_all = {
-            of.column: _Bins(*ranges[of.column], 1) for of in self._measures
+            measure.column: _Bins(*ranges[measure.column], 1)
+            for measure in self._measures
         }
         self._flagged = dict.fromkeys(self._of_all, 0)
         self._at_values = {
-            (of.column, at): _Bins(
-                *ranges[of.column], len(groups.labels), is_log=of.kind == "latency"
+            (measure.column, at): _Bins(
+                *ranges[measure.column],
+                len(groups.labels),
+                is_log=measure.kind == "latency",
             )
-            for of in self._measures
+            for measure in self._measures
             for at, groups in enumerate(self._groups)
         }
 
     @property
     def columns(self) -> list[str]:
         """Those that `add` reads beside the axes."""
-        flags = [of.flag for of in self._measures if of.flag]
-        return [*(of.column for of in self._measures), *flags]
+        flags = [measure.flag for measure in self._measures if measure.flag]
+        return [*(measure.column for measure in self._measures), *flags]
 
     def add(self, batch: pa.RecordBatch, texts: Mapping[str, pa.Array]) -> None:
         """Count the rows of a batch; `texts` has what each axis' column reads as."""

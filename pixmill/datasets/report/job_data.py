@@ -131,14 +131,14 @@ class Chunks:
             self._rejected.of_slots.get(slot)
             for slot in zip(numbers, points, strict=True)
         ]
-        files = [stored_file(one.file) for of in of_jobs for one in of or ()]
+        files = [stored_file(one.file) for outputs in of_jobs for one in outputs or ()]
         thumbs = self._pictures.stored_thumbs(files)
         found = zip(files, thumbs, strict=True)
         encoded: list[Any] = []
-        for of in of_jobs:
+        for outputs in of_jobs:
             shown = [
                 [one.number, one.reason, file, thumb is not None]
-                for one, (file, thumb) in zip(of or (), found, strict=False)
+                for one, (file, thumb) in zip(outputs or (), found, strict=False)
             ]
             encoded.append(shown or None)
         return encoded

@@ -217,7 +217,7 @@ def render_page(
         latency=charts.latency_rows(summary.latency),
         failures=charts.failure_rows(summary.failures),
         costs=charts.cost_tables(summary.axis_costs),
-        scores=[charts.score_chart(of) for of in summary.scores],
+        scores=[charts.score_chart(score) for score in summary.scores],
         shares=charts.shares(summary.status),
         charts=charts,
         gate=gate_of(manifest),
@@ -253,7 +253,8 @@ def describe_page(
         "store": places.store_link,
         "axes": axes,
         "scores": [
-            {"name": of.name, "flags": of.flag is not None} for of in columns.scores
+            {"name": score.name, "flags": score.flag is not None}
+            for score in columns.scores
         ],
         "spreads": charts.spreads(summary),
         "own": list(columns.own),

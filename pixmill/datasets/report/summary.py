@@ -286,7 +286,10 @@ def _summary(
         req_keys=tuple(sorted(counts.req_keys)),
         calls_from=first / 1e6 if first is not None else None,
         seconds=seconds,
-        latency={of: float(np.percentile(latency, of)) / 1000 for of in PERCENTILES}
+        latency={
+            percentile: float(np.percentile(latency, percentile)) / 1000
+            for percentile in PERCENTILES
+        }
         if len(latency)
         else {},
         last_run=last_run,
@@ -306,7 +309,7 @@ def _costs_of_axes(
             CostOfValue(value.label, at_values.spent(value.text))
             for value in axis.values
         ]
-        known = tuple(of for of in found if of.spent.amounts)
+        known = tuple(group for group in found if group.spent.amounts)
         if len(known) > 1:
             costs[axis.path] = known
     return costs

@@ -223,8 +223,8 @@ def _lines(
             part = BillLine(one.calls, from_units(one.units), unpriced)
         parts[one.charged] = parts.get(one.charged, BillLine()).plus(part)
     lines = (
-        Line(*of, *(parts.get(charged, BillLine()) for charged in CHARGED))
-        for of, parts in cells.items()
+        Line(*group, *(parts.get(charged, BillLine()) for charged in CHARGED))
+        for group, parts in cells.items()
     )
     return tuple(
         sorted(

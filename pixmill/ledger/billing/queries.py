@@ -103,7 +103,7 @@ def paid_runs(connection: Connection) -> dict[str, PaidRun]:
         ).scalar_subquery(),  # all that the run paid for was paid for again
     )
     found = select(runs.c.run_id, runs.c.name, currency)
-    return {run: PaidRun(*of) for run, *of in connection.execute(found)}
+    return {run: PaidRun(*columns) for run, *columns in connection.execute(found)}
 
 
 def ids_only_here(

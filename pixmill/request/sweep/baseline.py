@@ -118,7 +118,7 @@ class BaselineRequest:
         about_value = [
             error
             for error in problems
-            if all(of["type"] != "extra_forbidden" for of in error.errors())
+            if all(mistake["type"] != "extra_forbidden" for mistake in error.errors())
         ]
         raise (about_value or problems)[0]
 
