@@ -43,17 +43,17 @@ const dimensions = (() => {
 
   const row = all.find((dimension) => dimension.key === "~row");
   const firstX = all.find((dimension) => dimension !== row);
-  const firstY = all.find((of) => about.axes.some((axis) => axis.path === of.key) && of !== firstX && crossed(firstX, of)) ?? row;
+  const firstY = all.find((dimension) => about.axes.some((axis) => axis.path === dimension.key) && dimension !== firstX && crossed(firstX, dimension)) ?? row;
 
   // The dimensions that are stacked inside the cells unless somebody holds them at a value: replicates, and what goes
   // in step with something that is chosen already and so is no choice of its own.
   function stackedBeside(x, y) {
     const chosen = [x, y];
     const stacked = new Set(["~replicate"]);
-    for (const of of all) {
-      if (chosen.includes(of) || stacked.has(of.key)) continue;
-      if (chosen.every((other) => crossed(other, of))) chosen.push(of);
-      else stacked.add(of.key);
+    for (const dimension of all) {
+      if (chosen.includes(dimension) || stacked.has(dimension.key)) continue;
+      if (chosen.every((other) => crossed(other, dimension))) chosen.push(dimension);
+      else stacked.add(dimension.key);
     }
     return stacked;
   }
@@ -67,11 +67,11 @@ const dimensions = (() => {
     if (y === x) y = x === row ? firstX : row;
     const stacked = stackedBeside(x, y);
     const held = all
-      .filter((of) => of !== x && of !== y)
-      .map((of) => {
-        const label = state.get(`at ${of.key}`);
-        if (label === ALL || (!label && stacked.has(of.key))) return { of, at: -1 };
-        return { of, at: Math.max(0, of.labels.indexOf(label)) };
+      .filter((dimension) => dimension !== x && dimension !== y)
+      .map((dimension) => {
+        const label = state.get(`at ${dimension.key}`);
+        if (label === ALL || (!label && stacked.has(dimension.key))) return { dimension, at: -1 };
+        return { dimension, at: Math.max(0, dimension.labels.indexOf(label)) };
       });
     return { x, y, held };
   }
@@ -80,7 +80,7 @@ const dimensions = (() => {
   function cellsOf({ x, y, held }) {
     const cells = new Map();
     for (const job of jobs.all) {
-      if (!hasPoint(job) || held.some(({ of, at }) => at >= 0 && of.at(job) !== at)) continue;
+      if (!hasPoint(job) || held.some(({ dimension, at }) => at >= 0 && dimension.at(job) !== at)) continue;
       const cell = y.at(job) * x.labels.length + x.at(job);
       if (cells.has(cell)) cells.get(cell).push(job);
       else cells.set(cell, [job]);
@@ -93,7 +93,7 @@ const dimensions = (() => {
     row,
     chosen,
     cellsOf,
-    holdAt: (of, value) => state.set({ [`at ${of.key}`]: value < 0 ? ALL : of.labels[value] }),
+    holdAt: (dimension, value) => state.set({ [`at ${dimension.key}`]: value < 0 ? ALL : dimension.labels[value] }),
     // The first job of a row of the table, which speaks for it.
     jobOfRow: (at) => firstOfRow.get(rows[at]),
   };

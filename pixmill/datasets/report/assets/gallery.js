@@ -26,7 +26,7 @@ const gallery = (() => {
     const wanted = new Set(state.get("status").split(",").filter(Boolean));
     const code = state.get("code");
     const starred = state.get("stars");
-    const field = fields.find((of) => of.key === state.get("column"));
+    const field = fields.find((each) => each.key === state.get("column"));
     const value = state.get("value").toLowerCase();
     const exact = field && valuesOf(field);
     const isFlagged = flagFilter();
@@ -47,7 +47,7 @@ const gallery = (() => {
   const holds = (text, value, exact) => (exact ? text === value : text.includes(value));
 
   const sorted = (found) => {
-    const field = fields.find((of) => of.key === state.get("sort"));
+    const field = fields.find((each) => each.key === state.get("sort"));
     const sign = state.get("down") ? -1 : 1;
     if (!field) return sign < 0 ? found.toReversed() : found;
     const collator = new Intl.Collator(undefined, { numeric: true });
@@ -171,7 +171,7 @@ const gallery = (() => {
 
   // What the cards are sorted by, where it is a measure.
   function sortedBy(job) {
-    const field = fields.find((of) => of.key === state.get("sort"));
+    const field = fields.find((each) => each.key === state.get("sort"));
     const value = field?.unit === undefined ? null : field.value(job);
     return value === null ? null : make("span", { class: "measure" }, `${inThreeDigits(value)} ${field.unit}`);
   }
@@ -245,9 +245,9 @@ const gallery = (() => {
   }
 
   function columnChoice() {
-    const options = [["", "any column"], ...fields.map((of) => [of.key, of.label])];
+    const options = [["", "any column"], ...fields.map((field) => [field.key, field.label])];
     const column = choice("Where", options, state.get("column"), (key) => state.set({ column: key, value: "", from: "", to: "" }));
-    const field = fields.find((of) => of.key === state.get("column"));
+    const field = fields.find((each) => each.key === state.get("column"));
     const values = field && valuesOf(field);
     const ranged = isRanged(field, values);
     rangeInputs.show(field, ranged);
@@ -264,7 +264,7 @@ const gallery = (() => {
 
   // What the cards are sorted by and in which direction: one thing, on one line.
   function sorting() {
-    const options = [["", "table order"], ...fields.map((of) => [of.key, of.label])];
+    const options = [["", "table order"], ...fields.map((field) => [field.key, field.label])];
     const by = choice("Sort", options, state.get("sort"), (sort) => state.set({ sort }));
     const down = Boolean(state.get("down"));
     const button = make("button", { type: "button", class: "step", "aria-label": down ? "Descending" : "Ascending" }, down ? "↓" : "↑");

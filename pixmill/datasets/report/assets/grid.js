@@ -23,7 +23,7 @@ const grid = (() => {
     const columns = choice.x.labels.length;
     const across = occurring(cells, columns, (cell) => cell % columns);
     const down = occurring(cells, columns, (cell) => Math.floor(cell / columns));
-    const slots = Math.min(MOST, Math.max(1, ...[...cells.values()].map((of) => of.length)));
+    const slots = Math.min(MOST, Math.max(1, ...[...cells.values()].map((shots) => shots.length)));
     const perLine = slots <= 3 ? slots : Math.ceil(Math.sqrt(slots));
     const lines = Math.ceil(slots / perLine);
     // On a phone the labels leave room for two pictures beside them.
@@ -34,7 +34,7 @@ const grid = (() => {
     const width = Math.round(size);
     const height = Math.round((size / perLine) * Math.max(0.4, Math.min(2.5, jobs.shape() ?? 1)) * lines);
     // What tells the images of one cell from each other: what is held at no value.
-    const open = [...choice.held.filter(({ at }) => at < 0).map(({ of }) => of)];
+    const open = [...choice.held.filter(({ at }) => at < 0).map(({ dimension }) => dimension)];
     return { ...choice, open, cells, columns, across, down, perLine, head, width, height, size };
   }
 
@@ -112,7 +112,7 @@ const grid = (() => {
     head.append(make("b", { dir: "auto", title: text }, text));
     if (now.y === dimensions.row) {
       const job = dimensions.jobOfRow(at);
-      const [input] = jobs.inputs(job).filter((of) => of.thumb);
+      const [input] = jobs.inputs(job).filter((image) => image.thumb);
       if (input) head.prepend(picture(input.thumb, "", () => ""));
       else head.append(make("span", { dir: "auto" }, jobs.get("prompt", job) ?? ""));
     }
@@ -120,12 +120,12 @@ const grid = (() => {
   }
 
   function oneCell(down, across) {
-    const of = cellOf(down, across);
+    const stack = cellOf(down, across);
     const cell = make("div", { class: "cell", role: "gridcell", "aria-colindex": across + 2 });
     cell.style.left = left(across);
     cell.style.width = `${now.width}px`;
     cell.style.gridTemplateColumns = `repeat(${now.perLine}, 1fr)`;
-    of.slice(0, MOST).forEach((job, slot) => cell.append(shot(job, down, across, slot, of.length)));
+    stack.slice(0, MOST).forEach((job, slot) => cell.append(shot(job, down, across, slot, stack.length)));
     return cell;
   }
 
@@ -141,8 +141,8 @@ const grid = (() => {
 
   // What an image is called inside its cell: the axes at "all" at which the cell has several values.
   function insideLabel(job, down, across) {
-    const differing = now.open.filter((of) => new Set(cellOf(down, across).map(of.at)).size > 1);
-    return differing.map((of) => `${of.name} ${of.labels[of.at(job)] ?? "–"}`).join(" · ");
+    const differing = now.open.filter((dimension) => new Set(cellOf(down, across).map(dimension.at)).size > 1);
+    return differing.map((dimension) => `${dimension.name} ${dimension.labels[dimension.at(job)] ?? "–"}`).join(" · ");
   }
 
   function makeTabbable(down, across, slot) {
@@ -205,7 +205,7 @@ const grid = (() => {
   sheet.addEventListener("scroll", beforeNextFrame(() => now && renderCells()), { passive: true });
 
   function renderBar() {
-    const across = dimensions.all.map((of) => [of.key, of.name]);
+    const across = dimensions.all.map((dimension) => [dimension.key, dimension.name]);
     // Choosing for one side what stands on the other swaps the two.
     const put = (side, other) => (key) =>
       state.set(now[other].key === key ? { [side]: key, [other]: now[side].key } : { [side]: key, [other]: now[other].key });
@@ -220,16 +220,16 @@ const grid = (() => {
   }
 
   // A dimension that is neither across nor down: held at one value, with steps back and forth, or all at once.
-  function stepper({ of, at }) {
-    const options = [[-1, "all"], ...of.labels.map((label, value) => [value, label])];
+  function stepper({ dimension, at }) {
+    const options = [[-1, "all"], ...dimension.labels.map((label, value) => [value, label])];
     const step = (by, sign, name) => {
-      const next = at < 0 ? (by > 0 ? 0 : of.labels.length - 1) : at + by;
-      const button = make("button", { type: "button", class: "step", "aria-label": `${name} ${of.name}` }, sign);
-      button.disabled = next < 0 || next >= of.labels.length;
-      button.addEventListener("click", () => dimensions.holdAt(of, next));
+      const next = at < 0 ? (by > 0 ? 0 : dimension.labels.length - 1) : at + by;
+      const button = make("button", { type: "button", class: "step", "aria-label": `${name} ${dimension.name}` }, sign);
+      button.disabled = next < 0 || next >= dimension.labels.length;
+      button.addEventListener("click", () => dimensions.holdAt(dimension, next));
       return button;
     };
-    const select = choice(of.name, options, at, (value) => dimensions.holdAt(of, Number(value)));
+    const select = choice(dimension.name, options, at, (value) => dimensions.holdAt(dimension, Number(value)));
     return make("span", { class: "stepper" }, select, step(-1, "‹", "Previous"), step(1, "›", "Next"));
   }
 
@@ -250,7 +250,7 @@ const grid = (() => {
   }
 
   function firstInHand() {
-    const held = now.held.find(({ of, at }) => of === dimensions.row && at >= 0);
+    const held = now.held.find(({ dimension, at }) => dimension === dimensions.row && at >= 0);
     return held && dimensions.jobOfRow(held.at);
   }
 

@@ -68,7 +68,7 @@ const jobs = (() => {
       columns = noColumns();
       count = 0;
       chunks.forEach(add);
-      const values = (of, job) => [...of.ours.values()].map((column) => column[job]).join("\n");
+      const values = (columns, job) => [...columns.ours.values()].map((column) => column[job]).join("\n");
       const changed = new Set(jobs.all.filter((job) => values(before, job) !== values(columns, job)));
       if (changed.size) listeners.forEach((listener) => listener(changed));
     },
@@ -112,7 +112,7 @@ const jobs = (() => {
     // "scale 3 · style ink": what is special about a job.
     point: (job) =>
       [
-        ...about.axes.map((of, k) => [of.name, jobs.axisLabel(k, job)]),
+        ...about.axes.map((axis, k) => [axis.name, jobs.axisLabel(k, job)]),
         ["replicate", jobs.replicates.length > 1 ? get("replicate", job) : null],
       ]
         .filter(([, label]) => label !== null)
@@ -124,7 +124,7 @@ const jobs = (() => {
       const shapes = sized.map((job) => get("height", job) / get("width", job)).sort((a, b) => a - b);
       return shapes[Math.floor(shapes.length / 2)] ?? null;
     },
-    replicates: [...new Set(columns.ours.get("replicate"))].filter((of) => of !== null).sort((a, b) => a - b),
+    replicates: [...new Set(columns.ours.get("replicate"))].filter((value) => value !== null).sort((a, b) => a - b),
   };
 })();
 
