@@ -38,17 +38,6 @@ ROWS = 4
 
 
 @pytest.fixture
-def shop(
-    project: Project, bucket: Bucket, simulated: Simulated, database_url: str
-) -> Project:
-    """A project whose store is the bucket, and whose provider is a simulator that has to be paid."""
-    project.write_rows(project.rows(ROWS))
-    project.use_simulator(simulated)
-    project.write_config(store=bucket.url("team"), ledger=database_url)
-    return project
-
-
-@pytest.fixture
 def copies(shop: Project) -> Path:
     """What this machine has of the bucket."""
     return load_config(shop.path).store_path

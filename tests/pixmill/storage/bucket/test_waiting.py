@@ -25,17 +25,6 @@ Mode = Literal["download", "inline"]
 MODES: tuple[Mode, ...] = ("download", "inline")
 
 
-@pytest.fixture
-def shop(
-    project: Project, bucket: Bucket, simulated: Simulated, database_url: str
-) -> Project:
-    """A project whose store is a bucket that will take no image, once."""
-    project.write_rows(project.rows(ROWS))
-    project.use_simulator(simulated)
-    project.write_config(store=bucket.url("team"), ledger=database_url)
-    return project
-
-
 def interrupted(shop: Project, bucket: Bucket, mode: Mode, answer: int = 403) -> Path:
     """Pay for a part of the table while the bucket refuses images; returns this machine's copy of the store."""
     shop.write_config(output={"images": mode}, limits={"concurrency": 2})
