@@ -29,7 +29,7 @@ import requests
 from account import KEY, begun, pay, write_config
 from whole_run import THREADS, answering, run
 
-LEAST_PAUSE = 1.0
+LEAST_PAUSE = 1.5
 MOST_PAUSE = 1.8
 """Between two questions of the page's script."""
 

@@ -14,11 +14,13 @@ import subprocess
 import tempfile
 import time
 from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 
 import requests
 
 from pixmill.cli.console import echo
+from pixmill.cli.own_packages import prefer_own_packages
 from pixmill.cli.pandas_block import allow_pandas
 from pixmill.cli.prefect_settings import (
     check_settings,
@@ -50,13 +52,16 @@ _BARE_SERVER = {
         )
     },
 }
-_PROGRAM = ("-P", "-m", "uvicorn", "prefect.server.api.server:create_app", "--factory")
+# Its imports make a million objects that stay: looking for cycles among them over and over took an
+# eighth of its start.
+_START = "import gc; gc.set_threshold(100_000, 50, 50); import uvicorn; uvicorn.main()"
+_PROGRAM = ("-P", "-c", _START, "prefect.server.api.server:create_app", "--factory")
 """What `prefect server start` runs, which takes a port but no socket."""
 
 
 class EmbeddedServer:
     """A Prefect API server of this process. Start it early with the constructor, then
-    `use` it, then `close` it.
+    `use` it, then `close` it. What imports Prefect may do so between `configure` and `wait`.
 
     It gets a socket that listens already, so that whoever answers there is this server,
     and no other process can take the port in between.
@@ -90,9 +95,16 @@ class EmbeddedServer:
         self._open.callback(stop_child, self._process)
 
     def use(self) -> None:
-        """Wait until the server answers and make it the API of this process, and its
-        settings the only ones.
-        """
+        """Make the server the API of this process, and wait until it answers."""
+        self.configure()
+        self.wait()
+
+    def configure(self) -> None:
+        """Make the server the API of this process, and its settings the only ones."""
+        self._before = _replace_settings(client_settings(self._home, self._url))
+
+    def wait(self) -> None:
+        """Wait until the server answers. Raises PixmillError where it does not start."""
         deadline = time.monotonic() + START_SECONDS
         with requests.Session() as session:
             # No proxy and no .netrc of the user is about a server on loopback.
@@ -105,8 +117,6 @@ class EmbeddedServer:
                         hint="or set PREFECT_API_URL to a server of your own",
                     )
                 time.sleep(0.1)
-        settings = client_settings(self._home, self._url)
-        self._before = _replace_settings(settings)
 
     def close(self) -> None:
         """Stop the server, and leave the settings of this process as they were."""
@@ -183,7 +193,12 @@ class PrefectServer:
             echo(
                 "starting a Prefect server for this run (PREFECT_API_URL names one of your own) …"
             )
-            embedded.use()
+            embedded.configure()
         # What Prefect or a user's own tasks import is none of this command's business.
         allow_pandas()
         check_settings()
+        if embedded:
+            # While the server starts on another processor, which takes longer.
+            prefer_own_packages()
+            import_module("flows.generate")
+            embedded.wait()

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -87,42 +88,44 @@ def promote(
         raise UserError(
             f"{out} exists already", hint="name a new file, or remove this one first"
         )
-    changes = list(overrides or ())
-    if where == "":
-        changes.append("input.where=null")
-        where = None
-    for key, value in (("input.path", table), ("input.where", where), ("name", name)):
-        if value is not None:
-            # An override is YAML, of which JSON is a part: in quotes any text is a text.
-            changes.append(
-                f"{key}={json.dumps(value, ensure_ascii=False, allow_nan=False)}"
-            )
+    changes = [*(overrides or ()), *_write_overrides(table, where, name)]
     loaded = load_config(config, changes)
     made = (
         promote_point(loaded, point, name)
         if point is not None
         else promote_picks(loaded, picks or "", name)
     )
+    text = made.to_yaml()
     echo(f"{made.config.name}: {made.title}")
     for note in made.notes:
         echo(f"  {note}")
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(made.to_yaml(), encoding="utf-8")
+        out.write_text(text, encoding="utf-8")
         echo(f"next: pixmill plan {cli_arguments(str(out), ())}")
     else:
         echo(
             "next: write it to a file (--out full.yaml); `pixmill plan full.yaml` shows what is "
             "already paid for"
         )
-    if not as_json:
-        if out is None:
-            sys.stdout.write(made.to_yaml())
-        return
-    print_json(
-        {
-            "name": made.config.name,
-            "config": made.to_yaml(),
-            "notes": list(made.notes),
-        }
-    )
+    if as_json:
+        name = made.config.name
+        print_json({"name": name, "config": text, "notes": list(made.notes)})
+    elif out is None:
+        sys.stdout.write(text)
+
+
+def _write_overrides(
+    table: str | None, where: str | None, name: str | None
+) -> Iterator[str]:
+    """Yield the flags that change keys of the config as `--set` would."""
+    values = {"input.path": table, "input.where": where, "name": name}
+    for key, value in values.items():
+        if value is None:
+            continue
+        # Only of the condition: `''` takes all rows, also where the sweep takes some.
+        if key == "input.where" and not value:
+            yield "input.where=null"
+        else:
+            # An override is YAML, of which JSON is a part: in quotes any text is a text.
+            yield f"{key}={json.dumps(value, ensure_ascii=False, allow_nan=False)}"

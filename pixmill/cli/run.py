@@ -49,6 +49,7 @@ _STOPPED_EARLY = (4, 5, 6, EXIT_INTERRUPTED)
 """Exit codes of runs that left something unsent, for a reason that their summary names."""
 
 if TYPE_CHECKING:
+    from pixmill.cli.embedded_prefect import PrefectServer
     from pixmill.config.model import Config
     from pixmill.execution.active_runs import FlowParameters
     from pixmill.execution.prepare import PreparedRun
@@ -221,8 +222,6 @@ class _Paying:
 def _carry_out(order: RunRequest, paying: _Paying) -> "RunSummary":
     """Plan, agree, run; return the run's summary."""
     from pixmill.cli.embedded_prefect import PrefectServer
-    from pixmill.execution.prepare import prepare
-    from pixmill.execution.run_summary import RunSummary
 
     settings = order.settings
     retried = order.retried
@@ -238,6 +237,10 @@ def _carry_out(order: RunRequest, paying: _Paying) -> "RunSummary":
             stack,
             early=not retried and isinstance(address, Path) and not address.exists(),
         )
+        # Behind the server, which starts while these are loaded.
+        from pixmill.execution.prepare import prepare
+        from pixmill.execution.run_summary import RunSummary
+
         look = InputLook()
         prepared = stack.enter_context(
             prepare(
@@ -258,26 +261,30 @@ def _carry_out(order: RunRequest, paying: _Paying) -> "RunSummary":
             return RunSummary(
                 reason=f"nothing to retry: no job is {retried.describe()}"
             )
-        print_plan(prepared.plan)
-        if order.faults:
-            _say_rehearsed(prepared)
-        if prepared.to_do:
-            # While a person thinks and Prefect starts; `start` waits for it.
-            prepared.ledger.begin_check()
-            # Tasks that are out are paid for already.
-            if prepared.to_pay:
-                agree(
-                    prepared,
-                    yes=order.yes or order.faults is not None,
-                    new_store=order.new_store,
-                )
-            # Before Prefect is: a missing key need not wait for it.
-            prepared.connect()
-            server.use()
-            return _run_flow(prepared, order)
+        return _pay_or_publish(prepared, order, server)
+
+
+def _pay_or_publish(
+    run: "PreparedRun", order: RunRequest, server: "PrefectServer"
+) -> "RunSummary":
+    """Show what was planned; pay for it once that was agreed to, or publish what is there."""
+    print_plan(run.plan)
+    if order.faults:
+        _say_rehearsed(run)
+    if not run.to_do:
         # There is nothing to pay for, and so nothing for Prefect to do.
-        with graceful_shutdown(prepared.interrupt):
-            return prepared.start().publish()
+        with graceful_shutdown(run.interrupt):
+            return run.start().publish()
+    # While a person thinks and Prefect starts; `start` waits for it.
+    run.ledger.begin_check()
+    # Tasks that are out are paid for already.
+    if run.to_pay:
+        is_agreed = order.yes or order.faults is not None
+        agree(run, yes=is_agreed, new_store=order.new_store)
+    # Before Prefect is: a missing key need not wait for it.
+    run.connect()
+    server.use()
+    return _run_flow(run, order)
 
 
 def _say_rehearsed(run: "PreparedRun") -> None:

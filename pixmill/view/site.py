@@ -3,15 +3,14 @@
 import json
 import threading
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
 
 import pyarrow.parquet as pq
 from markupsafe import Markup
@@ -20,7 +19,7 @@ from pixmill.config.model import Config
 from pixmill.datasets.dataset_files import CANDIDATES
 from pixmill.datasets.publishing import published_folder
 from pixmill.datasets.report.columns import columns_of
-from pixmill.datasets.report.image_links import STORED, Pictures
+from pixmill.datasets.report.image_links import Pictures
 from pixmill.datasets.report.job_data import Chunks
 from pixmill.datasets.report.page import (
     Served,
@@ -33,16 +32,13 @@ from pixmill.datasets.report.page import (
 from pixmill.datasets.report.rejected import NONE_REJECTED, read_rejected
 from pixmill.datasets.report.summary import Summary, summarize
 from pixmill.errors import PixmillError
-from pixmill.execution.status import PastRun, past_run
-from pixmill.ledger import Ledger, open_ledger, queries
-from pixmill.ledger.billing.bill import ALL, Bill, make_bill, month_period
-from pixmill.ledger.records import OUTCOMES
+from pixmill.execution.status import PastRun
 from pixmill.storage import open_store
-from pixmill.text import counted, describe_range, in_words
+from pixmill.text import counted
+from pixmill.view.cards import make_card
 from pixmill.view.live_jobs import LiveJobs, as_dataset
 from pixmill.view.pictures import LaterThumbnails, PagePlaces, PictureSources
-from pixmill.view.run_progress import NOT_BEGUN, RunProgress
-from pixmill.view.sample_images import newest_images, published_images
+from pixmill.view.store_ledgers import StoreLedgers
 from pixmill.view.stored_datasets import DatasetFinder, StoredDataset
 
 PAGE_JOBS = 1_000
@@ -80,30 +76,6 @@ class _LiveRun(NamedTuple):
     jobs: LiveJobs
 
 
-class _Shares(NamedTuple):
-    """A part of a bar of outcomes."""
-
-    status: str
-    percent: float
-    text: str
-
-
-class Card(NamedTuple):
-    """One dataset on the page of the store."""
-
-    key: str
-    name: str
-    is_simulated: bool
-    state: str
-    """`running`, `good`, `problems` or `none`."""
-    headline: str
-    shares: tuple[_Shares, ...]
-    money: str
-    runs: tuple[str, ...]
-    pictures: tuple[str, ...]
-    """Addresses of thumbnails."""
-
-
 class Site:
     """Makes the pages of the store in `folder`. From any number of threads."""
 
@@ -112,25 +84,20 @@ class Site:
         self.datasets = DatasetFinder(folder)
         self.sources = PictureSources()
         self._lock = threading.Lock()
-        # Held for moments only: every request needs it, and a bill or the figures of a dataset may
-        # take seconds. Two requests may work one out twice.
-        self._ledgers: dict[Path | str, Ledger] = {}
+        # Held for moments only: every request needs it, and the figures of a dataset may take
+        # seconds. Two requests may work them out twice.
         self._figures: dict[str, _DatasetFigures] = {}
         self._live: dict[str, _LiveRun] = {}
-        self._progress: dict[str, RunProgress] = {}
-        self._bills: dict[Path | str, tuple[int, Bill]] = {}
+        self._ledgers = StoreLedgers()
 
     def close(self) -> None:
         """Close the ledgers."""
-        with self._lock:
-            for ledger in self._ledgers.values():
-                ledger.close()
-            self._ledgers.clear()
+        self._ledgers.close()
 
     def index_page(self) -> str:
         """Return the page of the store."""
         datasets = list(self.datasets.list())
-        cards = [self._card(dataset) for dataset in datasets]
+        cards = [make_card(of, self._ledgers, self.sources) for of in datasets]
         origins = {_image_origin(dataset.config) for dataset in datasets}
         style = page_style() + _asset("index.css")
         # Who looks in the morning wants to see what is at work, then what is wrong.
@@ -150,7 +117,7 @@ class Site:
     def dataset_page(self, dataset: StoredDataset, number: int) -> Iterator[str]:
         """Yield a page of a dataset, from 1 on. Raises PixmillError where it can't be read."""
         config = dataset.config
-        run = self._run_under_way(dataset, self._last_runs(dataset))
+        run = self._ledgers.run_under_way(dataset)
         with self._open_page(dataset, run, number) as page:
             file = page.file
             columns = columns_of(file.schema_arrow, config)
@@ -192,10 +159,10 @@ class Site:
 
         `run` is null once none is under way.
         """
-        run = self._run_under_way(dataset, self._last_runs(dataset))
+        run = self._ledgers.run_under_way(dataset)
         if run is None:
             return json.dumps({"run": None}, allow_nan=False)
-        progress = self._progress_of(dataset, run)
+        progress = self._ledgers.progress_of(dataset, run)
         state: dict[str, Any] = {
             "run": run.run_id,
             "seen": progress.last_attempt,
@@ -205,7 +172,7 @@ class Site:
         text = json.dumps(state, allow_nan=False)
         config = dataset.config
         live = self._live_jobs_of(dataset, run)
-        ledger = self._ledger_of(config)
+        ledger = self._ledgers.open(config)
         if not live.has_changed(number, ledger, run.run_id, seen):
             return text
         with self._open_page(dataset, run, number) as page:
@@ -237,7 +204,7 @@ class Site:
                 yield _OpenPage(file, start, PAGE_JOBS, PAGE_JOBS, total)
             return
         live = self._live_jobs_of(dataset, run)
-        jobs = live.read_page(number, self._ledger_of(dataset.config))
+        jobs = live.read_page(number, self._ledgers.open(dataset.config))
         with as_dataset(jobs) as file:
             # The run may have ended since: then there are no other pages to come.
             rows = int(dataset.running.get("rows", live.page_rows))
@@ -254,38 +221,6 @@ class Site:
                     self._live[dataset.key] = known = new
         return known.jobs
 
-    def _run_under_way(
-        self, dataset: StoredDataset, runs: Sequence[PastRun]
-    ) -> PastRun | None:
-        """Return which of the last `runs` of a dataset is at work now and has said what it is to
-        make."""
-        if not runs or not runs[0].alive:
-            return None
-        # It runs elsewhere, or by an earlier version: nobody here knows its config.
-        if dataset.running.get("run_id") != runs[0].run_id:
-            return None
-        return runs[0]
-
-    def _last_runs(self, dataset: StoredDataset) -> list[PastRun]:
-        with suppress(PixmillError):
-            ledger = self._ledger_of(dataset.config)
-            rows = ledger.read(queries.last_runs, dataset.config.name, SHOWN_RUNS)
-            return [past_run(row, ledger) for row in rows]
-        return []
-
-    def _ledger_of(self, config: Config) -> Ledger:
-        """Return the ledger of a config, open for reading. Raises PixmillError where there is none."""
-        address = config.ledger_address
-        # Kept open: a page that is followed asks every second.
-        with self._lock:
-            ledger = self._ledgers.get(address)
-            if ledger is None:
-                ledger = open_ledger(address, read_only=True)
-                if ledger is None:
-                    raise PixmillError(f"there is no ledger at {address}")
-                self._ledgers[address] = ledger
-            return ledger
-
     def _figures_of(self, dataset: StoredDataset, file: pq.ParquetFile) -> Summary:
         """Return the figures of a whole dataset, counted once for each version of its file."""
         stat = dataset.file.stat()
@@ -297,103 +232,6 @@ class Site:
             with self._lock:
                 self._figures[dataset.key] = known
         return known.summary
-
-    def _progress_of(self, dataset: StoredDataset, run: PastRun) -> RunProgress:
-        known = self._progress.get(run.run_id, NOT_BEGUN)
-        # What is known stays as it is, so that two readers do not add the same calls twice.
-        new = known.read_on(self._ledger_of(dataset.config), run.run_id)
-        with self._lock:
-            self._progress[run.run_id] = new
-        return new
-
-    def _card(self, dataset: StoredDataset) -> Card:
-        config = dataset.config
-        runs = self._last_runs(dataset)
-        under_way = self._run_under_way(dataset, runs)
-        counts = dataset.manifest.get("counts", {})
-        jobs = sum(counts.get(name, 0) for name in OUTCOMES)
-        shares = tuple(
-            _Shares(
-                name,
-                100 * counts[name] / jobs,
-                f"{counts[name]:,} {in_words(name)}",
-            )
-            for name in OUTCOMES
-            if counts.get(name)
-        )
-        if under_way:
-            state = "running"
-            progress = self._progress_of(dataset, under_way)
-            headline = progress.describe(dataset, under_way)
-        elif not jobs:
-            state = "none"
-            headline = "nothing published yet"
-        else:
-            summary = runs[0].summary if runs else None
-            state = "problems" if summary and summary["exit_code"] else "good"
-            headline = summary["reason"] if summary else "published"
-        return Card(
-            key=dataset.key,
-            name=config.name,
-            is_simulated=config.simulated,
-            state=state,
-            headline=headline,
-            shares=shares,
-            money=self._spent_on(dataset),
-            runs=tuple(
-                f"{run.when} · {counted(run.calls, 'call')} · {run.outcome}"
-                for run in runs
-            ),
-            pictures=self._sample_thumbnails(dataset, under_way),
-        )
-
-    def _sample_thumbnails(
-        self, dataset: StoredDataset, run: PastRun | None
-    ) -> tuple[str, ...]:
-        """Return addresses of the thumbnails of some images of a dataset, of its `run` under way the newest."""
-        names: Sequence[str] = ()
-        if run is not None:
-            ledger = self._ledger_of(dataset.config)
-            names = newest_images(ledger, run.run_id, SHOWN_PICTURES)
-        if not names:
-            names = published_images(dataset.file, SHOWN_PICTURES)
-        addresses = []
-        for name in names:
-            # What a damaged file says about an image is not followed.
-            if STORED.fullmatch(name):
-                digest = Path(name).stem
-                self.sources.add(digest, name)
-                thumbnail = f"thumbs/{digest[:2]}/{digest}.webp"
-                addresses.append(f"{dataset.key}/store/{thumbnail}")
-        return tuple(addresses)
-
-    def _spent_on(self, dataset: StoredDataset) -> str:
-        """Return in words what was ever spent on a dataset, nothing of a simulated one."""
-        config = dataset.config
-        if config.simulated:
-            return ""
-        with suppress(PixmillError):
-            bill = self._bill_of(config)
-            parts = [
-                describe_range(line.least, line.most, line.currency)
-                for line in bill.lines
-                if line.group == (config.name,)
-            ]
-            return " + ".join(parts) or "nothing"
-        return "unknown"
-
-    def _bill_of(self, config: Config) -> Bill:
-        """Return what was spent by config; it is added up anew when calls have ended since."""
-        ledger = self._ledger_of(config)
-        newest = ledger.read(queries.newest_call)
-        known = self._bills.get(config.ledger_address)
-        if known is None or known[0] != newest:
-            zone = ZoneInfo(config.budget.timezone)
-            period = month_period(ALL, zone, datetime.now(UTC))
-            known = newest, make_bill(ledger, period, ("config",))
-            with self._lock:
-                self._bills[config.ledger_address] = known
-        return known[1]
 
 
 def _image_origin(config: Config) -> str:

@@ -40,7 +40,7 @@ if (about.run) {
       words.textContent = "pixmill view has ended";
     }
     // At most two seconds behind, and less often where an answer takes long: the run comes first.
-    setTimeout(next, Math.min(1800, Math.max(1000, 10 * (performance.now() - began))));
+    setTimeout(next, Math.min(1800, Math.max(1500, 10 * (performance.now() - began))));
   }
 
   // Nobody looks at a hidden page.

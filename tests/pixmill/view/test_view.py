@@ -19,6 +19,7 @@ from pixmill.execution import run as run_module
 from pixmill.execution.prepare import prepare
 from pixmill.ledger import Ledger
 from pixmill.view import site as site_module
+from pixmill.view import store_ledgers
 from pixmill.view.live_jobs import LiveJobs
 from pixmill.view.site import open_site
 from tests.conftest import Project, Simulated, pay_for_chunks
@@ -356,18 +357,19 @@ def test_other_pages_are_sent_while_a_request_adds_up(
     shelf = Shelf(tmp_path)
     shelf.publish([shelf.job(0)])
     Ledger(load_config(shelf.path).ledger_address).close()
-    add_up = getattr(site_module, slow)
+    module = {"summarize": site_module, "make_bill": store_ledgers}[slow]
+    add_up = getattr(module, slow)
     during: list[str] = []
 
     def look_and_add_up(*of: Any) -> Any:
-        monkeypatch.setattr(site_module, slow, add_up)
+        monkeypatch.setattr(module, slow, add_up)
         during.append(others.submit(site.index_page).result(timeout=30))
         return add_up(*of)
 
     with open_site(shelf.store) as site, ThreadPoolExecutor(1) as others:
         pets = site.datasets.find("d/pets")
         assert pets
-        monkeypatch.setattr(site_module, slow, look_and_add_up)
+        monkeypatch.setattr(module, slow, look_and_add_up)
         if slow == "summarize":
             "".join(site.dataset_page(pets, 1))
         else:
