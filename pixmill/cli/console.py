@@ -46,8 +46,13 @@ PLAIN_SECONDS = 5.0
 
 _USUAL_WIDTH = 80
 
-_COPIED = ("next: ", "open ", "  /")
-"""How lines begin that hold a command or a path to be copied."""
+_COPIED = re.compile(
+    # A command, and what is in backticks, quotes or braces;
+    r"^\s*(next|open|read it with|wrote)\b|`|(^|[\s(=])[\"']|\{"
+    # a URL, a path of several folders or with an ending.
+    r"|://|/.*/|(^|\s)[~/]|/.*\.\w"
+)
+"""What in a line may be copied: an end of line in it would be copied, too."""
 
 _TWO_COLUMNS = re.compile(r" *\S+(?: \S+)*  +(?=\S)")
 
@@ -89,7 +94,7 @@ def echo(text: str = "") -> None:
         # the stream of before, and the block would be painted over the line. At once, or
         # lines of two threads would mix.
         line = _wrap_lines(single_line(redact(text)))
-        if sys.stderr.isatty():
+        if _has_colours():
             line = _highlight(line)
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
@@ -105,8 +110,12 @@ def _wrap_lines(text: str) -> str:
 
 def _wrap(line: str, width: int) -> str:
     """Return a line that is broken between words where it is too wide; what follows is indented."""
-    # What is copied stays one line, whatever a terminal makes of it.
-    if len(line) <= width or line.startswith(_COPIED):
+    from rich.cells import cell_len
+
+    # A terminal breaks the others wherever its edge is, and joins them again when they are copied.
+    # It knows as well how wide Chinese characters are, between which there are no spaces.
+    is_left = len(line) != cell_len(line) or _COPIED.search(line)
+    if len(line) <= width or is_left:
         return line
     # `  name   value` goes on below its value, a sentence a little to the right of its beginning.
     columns = _TWO_COLUMNS.match(line)
@@ -117,7 +126,6 @@ def _wrap(line: str, width: int) -> str:
         width,
         initial_indent=" " * start,
         subsequent_indent=" " * indent,
-        # A path or a request stays whole.
         break_long_words=False,
         break_on_hyphens=False,
         replace_whitespace=False,
@@ -131,10 +139,13 @@ def _terminal_width() -> int:
         return _USUAL_WIDTH
 
 
+def _has_colours() -> bool:
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and sys.stderr.isatty()
+
+
 def _highlight(line: str) -> str:
     """Return a line with its first word in colour where that says what kind of line it is."""
-    if "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb":
-        return line
     kind = _KINDS.match(line)
     if kind is None:
         return line
@@ -146,7 +157,10 @@ def print_error(error: PixmillError) -> None:
     """Print what is wrong and how to fix it."""
     with suppress(OSError):
         message = escape_control_chars(redact(str(error)))
-        typer.secho(_wrap_lines(f"error: {message}"), fg="red", err=True)
+        text = _wrap_lines(f"error: {message}")
+        if _has_colours():
+            text = typer.style(text, fg="red")
+        typer.echo(text, err=True)
         if error.hint:
             hint = escape_control_chars(redact(error.hint))
             typer.echo(_wrap_lines(f"hint: {hint}"), err=True)

@@ -57,26 +57,41 @@ def test_a_long_line_is_broken_between_words_and_goes_on_below_its_beginning(
 ) -> None:
     with terminal(monkeypatch) as shown:
         echo("  time: about 18 s; 4 calls in flight at 5.9 s each are 0.68 calls/s")
-        echo('      logo_info   {"add_logo": false, "language": 0, "position": 0}')
+        echo("      in words   what a value is, which is longer than a line has")
         print_error(UserError("a " * 40, hint="b " * 40))
         lines = [COLOUR.sub("", line) for line in shown()]
     assert lines[:2] == [
         "  time: about 18 s; 4 calls in flight at 5.9 s each are 0.68",
         "    calls/s",
     ]
-    assert lines[3] == " " * 18 + '"position": 0}'
+    assert lines[3] == " " * 17 + "line has"
     assert max(map(len, lines)) <= COLUMNS
     assert sum(line.count("a") + line.count("b") for line in lines[4:]) == 80
 
 
-def test_what_is_copied_stays_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    command = f"next: pixmill export {'folder/' * 12}pets.yaml --format csv"
-    path = f"  out/{'a-long-name/' * 10}dataset.parquet"
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"next: pixmill export {'folder/' * 12}pets.yaml --format csv",
+        f"  out/{'a-long-name/' * 10}dataset.parquet",
+        f"  My Drive/pixmill experiments/{'control strength/' * 4}dataset.parquet",
+        f"  the table of these rows is My Drive/{'pets-' * 12}of november.csv",
+        f"  s3://bucket/{'many names/' * 9}dataset.parquet",
+        f"  wrote 12 samples to exports/{'controlled pets ' * 4}",
+        f"  see what is there with `pixmill view {'runs of november ' * 4}`",
+        f'read it with: load_dataset("imagefolder", data_dir="{"our pets " * 9}")',
+        f'      logo_info   {{"add_logo": false, "text": "{"by us " * 9}"}}',
+        # Twice as wide as it is long, and nobody would copy it with an end of line in it.
+        f"  prompt: {'灯塔 ' * 24}",
+    ],
+)
+def test_what_is_copied_stays_one_line(
+    monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
     with terminal(monkeypatch) as shown:
-        echo(command)
-        echo(path)
+        echo(line)
         lines = [COLOUR.sub("", line) for line in shown()]
-    assert lines == [command, path]
+    assert lines == [line]
 
 
 def test_colours_say_what_kind_of_line_it_is_unless_somebody_wants_none(
@@ -86,10 +101,12 @@ def test_colours_say_what_kind_of_line_it_is_unless_somebody_wants_none(
         echo("  warning: 3 prompts are longer than 800 characters")
         monkeypatch.setenv("NO_COLOR", "1")
         echo("next: pixmill run pets.yaml")
+        print_error(UserError("there is no such table"))
         lines = shown()
     assert lines == [
         "  \x1b[33mwarning:\x1b[0m 3 prompts are longer than 800 characters",
         "next: pixmill run pets.yaml",
+        "error: there is no such table",
     ]
 
 
