@@ -300,27 +300,32 @@ def _compare(
             is_same = isinstance(op, Eq | Is)
             return pc.is_null(other.value) if is_same else pc.is_valid(other.value)
     values = _to_comparable(left, right)
+    holds = _COMPARISONS[type(op)](*values)
     if isinstance(op, Lt | LtE | Gt | GtE) and types.is_string(values[0].type):
-        _check_is_no_number(left, op, right)
-    return _null_is_false(_COMPARISONS[type(op)](*values))
+        _check_order_of_numbers(left, op, right, holds)
+    return _null_is_false(holds)
 
 
-def _check_is_no_number(left: _Side, op: ast.cmpop, right: _Side) -> None:
-    """Raise ValueError where texts are ordered by one that spells a number: `Price > "20"`.
+def _check_order_of_numbers(
+    left: _Side, op: ast.cmpop, right: _Side, holds: Operand
+) -> None:
+    """Raise ValueError where texts are ordered by one that spells a number, and `holds` is not what
+    the numbers say: `Price > "20"`.
 
-    Of texts "9" is greater than "20", and nobody who writes a number in quotes means that.
+    Of texts "9" is greater than "20", and nobody who writes a number in quotes means that. Years
+    and codes of one length are ordered as their numbers are.
     """
     for side, other in ((left, right), (right, left)):
         literal = side.node.value if isinstance(side.node, Constant) else None
-        # `"0100"` is a code of four digits, which texts order as their numbers are.
+        # `"0100"` is a code of four digits.
         if not isinstance(literal, str) or not re.fullmatch(_NUMBER_IN_QUOTES, literal):
             continue
-        # Of dates and sizes the text is what is meant: `taken >= "2000"`.
-        values = other.value
-        if (
-            isinstance(values, pa.Scalar)
-            or not pc.any(pc.match_substring_regex(values, _NUMBER)).as_py()
-        ):
+        if isinstance(other.value, pa.Scalar):
+            continue
+        # Of dates and sizes, which are no numbers, the text is what is meant: `taken >= "2000"`.
+        numbers = (_to_number(left.value), _to_number(right.value))
+        by_number = _COMPARISONS[type(op)](*numbers)
+        if not pc.any(pc.xor(by_number, holds)).as_py():
             continue
         number = ast.parse(literal, mode="eval").body
         sides = (number, other.node) if side is left else (other.node, number)

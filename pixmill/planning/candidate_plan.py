@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,23 @@ class CandidatePlan:
             "not_accepted": self.not_accepted,
             "drawn": self.drawn,
         }
+
+
+class _Candidates(NamedTuple):
+    """What was decided of the candidates of a table. All arrays are [row, variant]."""
+
+    kept: NDArray[np.bool_]
+    later: NDArray[np.bool_]
+    order: NDArray[np.int16]
+    """As in `CandidateChoice`."""
+
+    judgements: NDArray[np.int8]
+    """What is known of each, a `Judgement`."""
+
+    @property
+    def is_accepted(self) -> NDArray[np.bool_]:
+        """Which of them are good."""
+        return np.asarray(self.judgements == Judgement.ACCEPTED)
 
 
 class CandidateBuilder:
@@ -137,43 +155,28 @@ class CandidateBuilder:
             return CandidatePlan(
                 nothing, nothing.astype(np.int8), 0, 0, 0, 0, 0, 0, 0, None, nothing
             )
-        kept = np.concatenate([choice.kept for choice in self._choices])
-        later = np.concatenate([choice.later for choice in self._choices])
-        order = np.concatenate([choice.order for choice in self._choices]).ravel()
-        judgements = np.concatenate(self._judgements)
-        judgements[np.repeat(invalid, kept.shape[1])] = Judgement.NONE
-        later[invalid] = False
-        # What an invalid row has in the dataset is at its first variant.
-        kept[invalid] = False
-        kept[invalid, 0] = True
-        pictures = int(kept.sum() - invalid.sum())
-
-        def any_of(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-            return np.asarray(mask.reshape(len(kept), -1, self._candidates).any(axis=2))
-
-        accepted = any_of(judgements == Judgement.ACCEPTED)
-        may_change = any_of(judgements == Judgement.UNDECIDED) | any_of(later)
+        found = self._join(invalid)
         # Rows that are equal ask for the same candidates: only the first has pending ones.
-        may_change |= any_of(np.isin(key_hashes, key_hashes[pending]))
-        is_asked = kept.copy()
-        is_asked[invalid] = False
-        not_accepted = any_of(is_asked) & ~accepted & ~may_change
-        outcomes = judgements[first]
-        has_verdict = (outcomes != Judgement.NONE) & (outcomes != Judgement.UNDECIDED)
-        judged = int(has_verdict.sum())
+        is_pending = np.isin(key_hashes, key_hashes[pending])
+        outcomes = found.judgements.ravel()[first]
+        has_judgement = (outcomes != Judgement.NONE) & (outcomes != Judgement.UNDECIDED)
+        judged = int(has_judgement.sum())
         good = int((outcomes == Judgement.ACCEPTED).sum())
-        later = later.ravel()
-        later &= mark_first_occurrences(key_hashes, first | later)
+        # Of rows that are equal, the first one pays.
+        is_first = mark_first_occurrences(key_hashes, first | found.later.ravel())
+        later = found.later.ravel() & is_first
         expected = None
         if judged:
             refusal = 1 - good / judged
-            expected = float((refusal ** order[to_pay | later].clip(0)).sum())
+            # A candidate is drawn where all before it are not good.
+            chances = refusal ** found.order.ravel()[to_pay | later].clip(0)
+            expected = float(chances.sum())
         return CandidatePlan(
-            kept=kept.ravel(),
-            judgements=judgements,
-            pictures=pictures,
-            accepted=int(accepted.sum()),
-            not_accepted=int(not_accepted.sum()),
+            kept=found.kept.ravel(),
+            judgements=found.judgements.ravel(),
+            pictures=int(found.kept.sum() - invalid.sum()),
+            accepted=int(self._of_pictures(found.is_accepted).sum()),
+            not_accepted=self._count_not_accepted(found, invalid, is_pending),
             drawn=int((outcomes != Judgement.NONE).sum()),
             judged=judged,
             good=good,
@@ -181,3 +184,37 @@ class CandidateBuilder:
             expected_calls=expected,
             later=later,
         )
+
+    def _join(self, invalid: NDArray[np.bool_]) -> _Candidates:
+        """Return what was decided of all batches; `invalid` rows ask for nothing."""
+        kept = np.concatenate([choice.kept for choice in self._choices])
+        later = np.concatenate([choice.later for choice in self._choices])
+        order = np.concatenate([choice.order for choice in self._choices])
+        judgements = np.concatenate(self._judgements).reshape(kept.shape)
+        judgements[invalid] = Judgement.NONE
+        later[invalid] = False
+        # What an invalid row has in the dataset is at its first variant.
+        kept[invalid] = False
+        kept[invalid, 0] = True
+        return _Candidates(kept, later, order, judgements)
+
+    def _count_not_accepted(
+        self,
+        found: _Candidates,
+        invalid: NDArray[np.bool_],
+        is_pending: NDArray[np.bool_],
+    ) -> int:
+        """Return how many pictures are not good and will not be another one in this run."""
+        is_asked = found.kept.copy()
+        is_asked[invalid] = False
+        undecided = found.judgements == Judgement.UNDECIDED
+        may_change = self._of_pictures(undecided | found.later)
+        may_change |= self._of_pictures(is_pending)
+        is_left = ~self._of_pictures(found.is_accepted) & ~may_change
+        return int((self._of_pictures(is_asked) & is_left).sum())
+
+    def _of_pictures(self, candidates: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Mark the pictures [row and point] that have any of the `candidates` marked, which are in the order
+        of positions."""
+        of_picture = candidates.reshape(-1, self._candidates)
+        return np.asarray(of_picture.any(axis=1))

@@ -134,16 +134,6 @@ class _Grid(NamedTuple):
     columns: int
 
 
-class _Tiles(NamedTuple):
-    """What is found in the tiles of a picture."""
-
-    step: Plane
-    """The highest step from a pixel to the next."""
-
-    edge: Plane
-    """The strongest change from one step to the next, halved: a slope that is even has none."""
-
-
 def score_blurred(sample: Sample) -> float:
     """Return how steep the steepest edges are, 1 for one pixel and where there is no edge.
 
@@ -157,17 +147,16 @@ def score_blurred(sample: Sample) -> float:
     if min(grid) < 3:
         # So few pixels are an icon, whose edges are all within one of them.
         return 1.0
-    step = _measure_tiles(picture, _TILE, grid).step
+    step = _find_highest_steps(picture, _TILE, grid)
     edge = np.zeros(grid, np.float32)
     whole = np.full(grid, _EPSILON, np.float32)
     for level in range(1, _LEVELS + 1):
         picture = _halve(picture)
-        if level not in _EDGE_LEVELS:
-            continue
-        smaller = _measure_tiles(picture, _TILE >> level, grid)
-        edge = np.maximum(edge, smaller.edge)
+        side = _TILE >> level
+        if level in _EDGE_LEVELS:
+            edge = np.maximum(edge, _find_strongest_edges(picture, side, grid))
         if level in _STEP_LEVELS:
-            whole = np.maximum(whole, smaller.step)
+            whole = np.maximum(whole, _find_highest_steps(picture, side, grid))
     strongest = float(np.percentile(edge, 98))
     has_edge = edge >= max(_LEAST_EDGE, _LEAST_OF_STRONGEST * strongest)
     if np.count_nonzero(has_edge) < _LEAST_TILES:
@@ -188,24 +177,31 @@ def _halve(picture: Plane) -> Plane:
     return sums * np.float32(0.25)
 
 
-def _measure_tiles(picture: Plane, side: int, grid: _Grid) -> _Tiles:
-    """Return what is found in the tiles of `grid`, each of `side` x `side` pixels."""
+def _find_highest_steps(picture: Plane, side: int, grid: _Grid) -> Plane:
+    """Return [row, column] the highest step from a pixel to the next in each tile of `side` x `side` pixels."""
     height = grid.rows * side
     width = grid.columns * side
-    # Steps of the last pixels lead out of the tiles, by two pixels for a change of steps.
-    part = picture[: height + 2, : width + 2]
+    # The steps of the last pixels lead out of the tiles.
+    part = picture[: height + 1, : width + 1]
     across = np.diff(part[:height], axis=1)
     down = np.diff(part[:, :width], axis=0)
-    steps = np.maximum(
-        np.abs(across[:, :width]),
-        np.abs(down[:height]),
-    )
-    changes = np.maximum(
-        np.abs(np.diff(across, axis=1)),
-        np.abs(np.diff(down, axis=0)),
-    )
-    edge = _find_maxima(changes, side) / np.float32(2)
-    return _Tiles(_find_maxima(steps, side), edge)
+    # In place, as new arrays would take as long as all else here.
+    steps = np.abs(across, out=across)
+    np.maximum(steps, np.abs(down, out=down), out=steps)
+    return _find_maxima(steps, side)
+
+
+def _find_strongest_edges(picture: Plane, side: int, grid: _Grid) -> Plane:
+    """Return [row, column] half the strongest change from one step to the next in each tile: a slope that is
+    even has none."""
+    height = grid.rows * side
+    width = grid.columns * side
+    part = picture[: height + 2, : width + 2]
+    across = np.diff(part[:height], n=2, axis=1)
+    down = np.diff(part[:, :width], n=2, axis=0)
+    changes = np.abs(across, out=across)
+    np.maximum(changes, np.abs(down, out=down), out=changes)
+    return _find_maxima(changes, side) / np.float32(2)
 
 
 def _find_maxima(values: Plane, side: int) -> Plane:

@@ -5,6 +5,7 @@ import mimetypes
 import os
 import re
 from fnmatch import fnmatch
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from pixmill.request.registry import did_you_mean
 from pixmill.tables.columns import empty_error
 from pixmill.tables.s3_inputs import bring
 from pixmill.tables.text_stream import file_errors, open_bytes
+from pixmill.text import to_nfc
 
 _KINDS = {
     ".csv": "csv",
@@ -86,19 +88,20 @@ def find_files(path: str) -> tuple[Path, ...]:
 def name_dataset(path: str) -> str:
     """Return what to call the dataset of the table at `path` where nobody says: `my-pets` for `my pets.csv.gz`.
 
-    Of a glob without letters it is the folder's name.
+    Of a glob without letters it is the folder's name. Letters beyond ASCII are told by a digest,
+    `dataset-aea827` for `产品.csv`: tables that share a name would replace each other's dataset.
     """
     place = Path(path)
-    for part in (place.name, place.parent.name):
-        # `pets.csv.gz` has two endings.
-        stem = part.partition(".")[0]
-        # What the name of a config may have, which folders, URLs and Prefect are called after.
-        name = re.sub(r"[^A-Za-z0-9_-]+", "-", stem)[:NAME_CHARACTERS].strip("-_")
-        if name:
-            return name
-        if not glob.has_magic(stem):
-            break
-    return "dataset"
+    # `pets.csv.gz` has two endings.
+    stem = place.name.partition(".")[0]
+    if glob.has_magic(stem) and not re.search(r"\w", stem):
+        stem = place.parent.name
+    # What the name of a config may have, which folders, URLs and Prefect are called after.
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_") or "dataset"
+    if not stem.isascii():
+        digest = sha256(to_nfc(stem).encode("utf-8", "surrogateescape")).hexdigest()
+        name = f"{name[: NAME_CHARACTERS - 7]}-{digest[:6]}"
+    return name[:NAME_CHARACTERS]
 
 
 def find_image_folders(source: Input) -> tuple[Path, ...]:

@@ -69,7 +69,9 @@ def test_a_run_removes_no_table_that_is_not_its_own(project: Project) -> None:
     [
         ("pets.csv", "pets"),
         ("my pets.csv", "my-pets"),
-        ("宠物.csv", "dataset"),
+        # Two of them must not replace each other's dataset.
+        ("产品.csv", "dataset-aea827"),
+        ("pets-猫.csv", "pets-c0b3f9"),
         ("shards/*.csv", "shards"),
         ("shards/part-*.csv", "part"),
         (f"{'long' * 40}.csv", "long" * 25),

@@ -51,7 +51,7 @@ def test_a_mistake_is_named_with_its_place(text: str, says: str) -> None:
     ("text", "meant"),
     [
         ("Price > '20'", "Price > 20"),
-        ("'-2.5' <= Price", "-2.5 <= Price"),
+        ("'5.5' <= Price", "5.5 <= Price"),
         ("1 < Price < '9'", "Price < 9"),
         ("lower(Price) >= '20'", "lower(Price) >= 20"),
     ],
@@ -77,6 +77,9 @@ def test_a_number_in_quotes_that_orders_texts_is_a_mistake(
         ("day >= '2026'", ["2025-09-30", "2026-10-02"], [False, True]),
         ("day >= '2026-10-01'", ["2026-09-30", "2026-10-02"], [False, True]),
         ("size > 'L'", ["M", "A"], [True, False]),
+        # Numbers of one length are ordered as their texts are.
+        ("year >= '2000'", ["1999", "2003"], [False, True]),
+        ("error_code >= '50400'", [None, "50411"], [False, True]),
     ],
 )
 def test_texts_that_are_no_plain_number_are_ordered_as_texts(

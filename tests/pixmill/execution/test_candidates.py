@@ -202,6 +202,28 @@ def test_a_plan_says_what_to_expect_once_some_candidates_are_judged(
     assert after["distinct"] == sum(after[name] for name in counts)
 
 
+def test_rows_that_are_equal_share_their_candidates(
+    project: Project, blank: Simulated
+) -> None:
+    configure(project, blank, rows=3)
+    rows = project.rows(3)
+    rows[0] = {**rows[1], "id": "twin"}
+    project.write_rows(rows)
+    project.write_config(input={"row_key": ["id"]})
+    # One call for both of them, with a blank picture, and one for the last row.
+    assert run(project, blank, limit=2).report["calls"] == 2
+    counts = planned(project)["candidates"]
+    assert (counts["pictures"], counts["drawn"]) == (3, 2)
+    assert (counts["accepted"], counts["not_accepted"]) == (0, 0)
+    # Two further ones of the twins, and two of the last row.
+    assert counts["most_calls"] == 4
+    done = run(project, blank)
+    assert done.report["calls"] == 3
+    assert done.column("candidate") == [1, 1, 0]
+    assert done.report["candidates"]["accepted"] == 2
+    assert done.report["candidates"]["not_accepted"] == 1
+
+
 def test_what_no_seed_can_change_is_not_asked_for_again(
     project: Project, tmp_path: Path
 ) -> None:
