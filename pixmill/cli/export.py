@@ -195,7 +195,10 @@ def print_exported(done: "Exported", kind: str, out: Path) -> None:
     if len(done.splits) > 1:
         wrote += f" ({_list_counts(done.splits)})"
     echo(wrote)
-    if done.left_out:
+    if done.left_out and kind == "contact-sheet":
+        # A job without an image has its place on a sheet.
+        echo(f"  not drawn: {_list_counts(done.left_out)}")
+    elif done.left_out:
         echo(f"  left out, as they have no image: {_list_counts(done.left_out)}")
     if done.without_input:
         echo(f"  without an input image: {done.without_input:,}")

@@ -1,6 +1,7 @@
 """Pictures for a paper: contact sheets as one PNG or as the pages of a PDF, with the axes of a sweep as labels."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,12 @@ ROW = "row"
 
 _REPLICATE = "replicate"
 
+_POINT = "point"
+"""What tells jobs from each other whose axes say the same: datasets that describe no sweep may have such."""
+
+_FURTHER = "further_images"
+_INVALID = "invalid"
+
 _SIDE = 320
 """Pixels of a picture: at 200 to an inch four of them fill the width of a page."""
 
@@ -49,7 +56,9 @@ class _Shown(NamedTuple):
     """A job whose picture is to be drawn."""
 
     at: Mapping[str, str]
-    """Its value in each dimension."""
+    """Its value in each dimension: of the rows its number, as two may have the same key."""
+
+    row_key: str
 
     file: str | None
     """The file of its picture in the store."""
@@ -67,76 +76,86 @@ def write_contact_sheets(
 ) -> Exported:
     """Draw the selected jobs to `out`, a new PNG or PDF.
 
-    `sides` name what goes across and down, an axis or `row`; without them the first two axes do. What is neither is
-    a page of its own for each of its values. Raises UserError where that makes no sense, where there are
-    several pages for a PNG, or nothing to draw.
+    `sides` name what goes across and down, an axis or `row`; without them the first two axes do. What these
+    don't say is a page of its own for each of its values, so that each job is drawn once. Left out, and
+    counted in the result, are the images of a job behind its first one, and of a sweep the invalid rows,
+    which have no place in it. Raises UserError where that makes no sense, where there are several pages
+    for a PNG, or nothing to draw.
     """
     kind = out.suffix.lower()
     if kind not in (".png", ".pdf"):
         raise UserError(
             f"{out} is neither a .png nor a .pdf", hint="name such a file with --out"
         )
-    jobs, dimensions = _read(dataset, selection, config)
+    jobs, dimensions, left_out = _read(dataset, selection, config)
     across: _Dimension | None = None
     down: _Dimension | None = None
     # Rows alone are no grid: they are as many lines of pictures as it takes.
     if [dimension.name for dimension in dimensions] != [ROW] or any(sides):
         across, down = _choose_sides(jobs, dimensions, sides)
     others = _find_others(jobs, dimensions, [side for side in (across, down) if side])
-    pages = _divide(jobs, others)
-    if len(pages) > 1 and kind == ".png":
+    sheets = _divide(jobs, others)
+    if len(sheets) > 1 and kind == ".png":
         names = ", ".join(dimension.name for dimension in others)
         raise UserError(
-            f"{len(pages):,} sheets, one for each value of {names}, are more than a PNG can hold",
+            f"{len(sheets):,} sheets, one for each value of {names}, are more than a PNG can hold",
             hint="name a .pdf, or choose one with --where, such as --where \"row_key == 'cat-01'\"",
         )
     store = open_store(config)
     store.prefetch(job.file for job in jobs)
-    sheets = []
-    for title, shown in pages.items():
+    pages = []
+    for title, shown in sheets:
         try:
-            sheets.append(
-                _draw(shown, across, down, title if len(pages) > 1 else "", store.file)
-            )
+            pages.append(_draw(shown, across, down, title, store.file))
         except ValueError as error:
             raise UserError(
                 str(error), hint="choose fewer with --where or --picks"
             ) from None
     with atomic_write(out) as path:
         if kind == ".png":
-            sheets[0].save(path, "PNG", optimize=True)
+            pages[0].save(path, "PNG", optimize=True)
         else:
-            sheets[0].save(
+            pages[0].save(
                 path,
                 "PDF",
                 save_all=True,
-                append_images=sheets[1:],
+                append_images=pages[1:],
                 resolution=_PER_INCH,
                 title=config.name,
             )
-    return Exported(len(jobs), {})
+    return Exported(len(jobs), {}, left_out)
 
 
 def _read(
     dataset: pq.ParquetFile, selection: Selection, config: Config
-) -> tuple[list[_Shown], list[_Dimension]]:
-    """Return the selected jobs, and the dimensions in which they have several values."""
+) -> tuple[list[_Shown], list[_Dimension], Counter[str]]:
+    """Return the selected jobs, the dimensions in which they have several values, and how much is not drawn."""
     columns = columns_of(dataset.schema_arrow, config)
     axes = find_axis_values(dataset, columns)
     jobs: list[_Shown] = []
+    left_out: Counter[str] = Counter()
     for picked in selection.batches(dataset, _BATCH_ROWS):
         # Of several images of a job the first speaks for it.
         rows = picked.rows.filter(pa.array(picked.numbers == 0))
+        further = picked.rows.num_rows - rows.num_rows
+        if further:
+            left_out[_FURTHER] += further
         texts = {axis.path: _texts(rows, axis.column) for axis in axes}
+        texts[ROW] = _texts(rows, columns.ours["row_number"])
+        texts[_REPLICATE] = _texts(rows, columns.ours["replicate"])
+        texts[_POINT] = _texts(rows, columns.ours["point_id"])
         keys = _texts(rows, columns.ours["row_key"])
         files = _texts(rows, columns.ours["file_name"])
         codes = _texts(rows, columns.ours["error_code"])
-        replicates = _texts(rows, columns.ours["replicate"])
+        statuses = _texts(rows, columns.ours["status"])
         for at, key in enumerate(keys):
-            values = {path: of_axis[at] or "" for path, of_axis in texts.items()}
-            values[ROW] = key or ""
-            values[_REPLICATE] = replicates[at] or ""
-            jobs.append(_Shown(values, files[at], codes[at] or "no image"))
+            # As in the report's grid: at no value of any axis there is no place for it.
+            if axes and statuses[at] == _INVALID:
+                left_out[_INVALID] += 1
+                continue
+            values = {name: of_name[at] or "" for name, of_name in texts.items()}
+            instead = codes[at] or "no image"
+            jobs.append(_Shown(values, key or "", files[at], instead))
         if len(jobs) > _MOST_PICTURES:
             raise UserError(
                 f"more than {_MOST_PICTURES:,} pictures are too many for contact sheets",
@@ -152,11 +171,15 @@ def _read(
             for value in axis.values
             if (value.text or "") in here
         }
+        # A null that no description knows is a value, too.
+        unknown = here - labels.keys()
+        labels |= {text: text or "–" for text in sorted(unknown)}
         dimensions.append(_Dimension(axis.path, labels))
-    for name in (ROW, _REPLICATE):
-        there = dict.fromkeys(job.at[name] for job in jobs)
-        dimensions.append(_Dimension(name, {text: text for text in there}))
-    return jobs, [dimension for dimension in dimensions if len(dimension.labels) > 1]
+    dimensions.append(_Dimension(ROW, {job.at[ROW]: job.row_key for job in jobs}))
+    replicates = {job.at[_REPLICATE]: job.at[_REPLICATE] for job in jobs}
+    dimensions.append(_Dimension(_REPLICATE, replicates))
+    several = [dimension for dimension in dimensions if len(dimension.labels) > 1]
+    return jobs, several, left_out
 
 
 def _texts(rows: pa.RecordBatch, column: str) -> list[Any]:
@@ -186,19 +209,39 @@ def _choose_sides(
         raise UserError("--across and --down are the same axis")
     left = [dimension for dimension in dimensions if dimension not in found]
     if across is None and left:
-        crossed = (
+        crossed = [
             dimension
             for dimension in left
             if down is None or _are_crossed(jobs, dimension, down)
-        )
-        across = next(crossed, left[0])
+        ]
+        across = _find_finest(jobs, crossed or left[:1])
         left.remove(across)
     if down is None and across:
-        down = next(
-            (dimension for dimension in left if _are_crossed(jobs, across, dimension)),
-            None,
-        )
+        crossed = [
+            dimension for dimension in left if _are_crossed(jobs, across, dimension)
+        ]
+        # A grid with gaps is one sheet; without a second side each value would be one, of a single line.
+        new = [
+            dimension for dimension in left if not _determine(jobs, [across], dimension)
+        ]
+        down = next(iter(crossed or new), None)
     return across, down
+
+
+def _find_finest(
+    jobs: Sequence[_Shown], dimensions: Sequence[_Dimension]
+) -> _Dimension:
+    """Return the first dimension, or the axis in step with it that says its value and more."""
+    finest = dimensions[0]
+    for other in dimensions[1:]:
+        is_axis = other.name not in (ROW, _REPLICATE)
+        says_more = _determine(jobs, [other], finest) and not _determine(
+            jobs, [finest], other
+        )
+        # Rows say all where each has one picture, but make no short line.
+        if is_axis and says_more:
+            finest = other
+    return finest
 
 
 def _find_others(
@@ -206,20 +249,35 @@ def _find_others(
     dimensions: Sequence[_Dimension],
     sides: Sequence[_Dimension],
 ) -> list[_Dimension]:
-    """Return the dimensions that make a sheet of each of their values: those that are neither a side
-    nor in step with one, whose value a side says already.
+    """Return the dimensions that make a sheet of each of their values: those whose value follows from the
+    sides neither alone nor together with the others, so that no two jobs have one place.
     """
+    if not sides:
+        return []
     chosen = list(sides)
-    for dimension in dimensions:
-        is_new = bool(sides) and dimension not in chosen
-        if is_new and all(_are_crossed(jobs, other, dimension) for other in chosen):
+    points = {job.at[_POINT]: job.at[_POINT] for job in jobs}
+    for dimension in (*dimensions, _Dimension(_POINT, points)):
+        if dimension not in chosen and not _determine(jobs, chosen, dimension):
             chosen.append(dimension)
     return chosen[len(sides) :]
 
 
+def _determine(
+    jobs: Sequence[_Shown], known: Sequence[_Dimension], other: _Dimension
+) -> bool:
+    """Whether the values of `known` say that of `other`, for each job."""
+    values: dict[tuple[str, ...], str] = {}
+    for job in jobs:
+        place = tuple(job.at[dimension.name] for dimension in known)
+        value = job.at[other.name]
+        if values.setdefault(place, value) != value:
+            return False
+    return True
+
+
 def _are_crossed(jobs: Sequence[_Shown], one: _Dimension, other: _Dimension) -> bool:
-    """Whether most combinations of two dimensions occur: axes in step make a diagonal, as the report's
-    grid (`crossed` in dimensions.js) has it, too.
+    """Whether most combinations of two dimensions occur, so that they make a full grid. The report's grid
+    chooses its sides by the same rule (`crossed` in dimensions.js).
     """
     pairs = {(job.at[one.name], job.at[other.name]) for job in jobs}
     return 2 * len(pairs) > len(one.labels) * len(other.labels)
@@ -227,17 +285,19 @@ def _are_crossed(jobs: Sequence[_Shown], one: _Dimension, other: _Dimension) -> 
 
 def _divide(
     jobs: Sequence[_Shown], others: Sequence[_Dimension]
-) -> dict[str, list[_Shown]]:
-    """Return the jobs of each sheet by its title: the values of what is neither across nor down."""
-    pages: dict[str, list[_Shown]] = {}
+) -> list[tuple[str, list[_Shown]]]:
+    """Return the title of each sheet, the labels of what is neither across nor down, with its jobs."""
+    # By values: two of them may have the same label.
+    sheets: dict[tuple[str, ...], list[_Shown]] = {}
     for job in jobs:
-        values = [
-            dimension.labels[job.at[dimension.name]]
-            for dimension in others
-            if job.at[dimension.name] in dimension.labels
-        ]
-        pages.setdefault(" · ".join(values), []).append(job)
-    return pages
+        values = tuple(job.at[dimension.name] for dimension in others)
+        sheets.setdefault(values, []).append(job)
+    titled = []
+    for values, shown in sheets.items():
+        named = zip(others, values, strict=True)
+        labels = [dimension.labels[value] for dimension, value in named]
+        titled.append((" · ".join(labels), shown))
+    return titled
 
 
 def _draw(
@@ -256,23 +316,28 @@ def _draw(
 
     if across is None:
         columns = min(_MOST_COLUMNS, math.ceil(math.sqrt(len(jobs))))
-        figures = [figure(job, job.at[ROW]) for job in jobs]
+        figures = [figure(job, job.row_key) for job in jobs]
         return draw_contact_sheet(figures, columns, side=_SIDE, title=title)
-    # Of several jobs at one place, such as replicates, the first.
-    places: dict[tuple[str, str], _Shown] = {}
-    for job in jobs:
-        place = (job.at[across.name], job.at[down.name] if down else "")
-        places.setdefault(place, job)
-    here = {place[1] for place in places}
-    lines = [text for text in (down.labels if down else [""]) if text in here]
+    places = {
+        (job.at[across.name], job.at[down.name] if down else ""): job for job in jobs
+    }
+    # Of a sweep with gaps a sheet may lack whole columns and lines.
+    in_columns = {column for column, _ in places}
+    in_lines = {line for _, line in places}
+    shown_columns = [value for value in across.labels if value in in_columns]
+    shown_lines = [
+        value for value in (down.labels if down else [""]) if value in in_lines
+    ]
     figures = [
-        figure(places.get((column, line))) for line in lines for column in across.labels
+        figure(places.get((column, line)))
+        for line in shown_lines
+        for column in shown_columns
     ]
     return draw_contact_sheet(
         figures,
-        len(across.labels),
+        len(shown_columns),
         side=_SIDE,
         title=title,
-        column_labels=list(across.labels.values()),
-        row_labels=[down.labels[line] for line in lines] if down else (),
+        column_labels=[across.labels[value] for value in shown_columns],
+        row_labels=[down.labels[value] for value in shown_lines] if down else (),
     )

@@ -56,6 +56,23 @@ def test_an_export_for_training_says_what_it_wrote_and_what_it_left_out(
     assert out in third
 
 
+def test_a_contact_sheet_says_which_images_it_lacks(
+    tmp_path: Path, pixmill: Command
+) -> None:
+    shelf = Shelf(tmp_path)
+    names = [shelf.image(at) for at in range(3)]
+    shelf.publish([shelf.with_images(shelf.job(0), names), shelf.job(1)])
+    out = str(tmp_path / "sheet.png")
+    shown = pixmill(
+        "export", shelf.path, "--format", "contact-sheet", "--out", out, "--json"
+    )
+    assert shown.stderr.splitlines() == [
+        f"drew 2 pictures to {out}",
+        "  not drawn: 2 further images",
+    ]
+    assert shown.report["left_out"] == {"further_images": 2}
+
+
 def test_a_table_of_some_rows_with_their_split(shelf: Shelf, pixmill: Command) -> None:
     out = shelf.folder / "few.jsonl"
     options = (

@@ -1,7 +1,10 @@
 """Contact sheets for papers, and exports of what somebody picked in the report."""
 
 import csv
+import re
+from collections import Counter
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,6 +15,7 @@ from pixmill.config.model import Config
 from pixmill.datasets.export import Choice, export
 from pixmill.errors import UserError
 from tests.pixmill.datasets.report.sample_datasets import (
+    Axis,
     Row,
     axis,
     config,
@@ -20,6 +24,7 @@ from tests.pixmill.datasets.report.sample_datasets import (
     jobs_of,
     publish,
     with_images,
+    with_several,
 )
 
 SCALES = axis("scale", 2, 3, 4)
@@ -36,7 +41,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Config:
     return of
 
 
-def draw(of: Config, name: str, where: str | None = None, *sides: str) -> Path:
+def draw(of: Config, name: str, where: str | None = None, *sides: str | None) -> Path:
     out = of.store_path.parent / name
     across, down = sides or (None, None)
     export(of, "contact-sheet", out, Choice(where=where, sides=(across, down)))
@@ -206,3 +211,134 @@ def test_axes_in_step_are_one_side_of_a_sheet(tmp_path: Path) -> None:
                 down, across = divmod(at, 3)
                 seen = color(sheet, across, down, columns=3)
                 assert seen == pytest.approx(picture_color(of, job), abs=3)
+
+
+def read_sheets(path: Path) -> list[Image.Image]:
+    """The sheets of a PNG or PDF: the pages of a PDF are JPEGs."""
+    if path.suffix == ".png":
+        return [Image.open(path)]
+    pictures = re.findall(
+        rb"stream\r?\n(\xff\xd8.*?)\r?\nendstream", path.read_bytes(), re.DOTALL
+    )
+    return [Image.open(BytesIO(picture)) for picture in pictures]
+
+
+def times_drawn(of: Config, path: Path) -> list[float]:
+    """How often the picture of each job is on the sheets, by how many pixels have its color."""
+    colors: Counter[tuple[int, ...]] = Counter()
+    for sheet in read_sheets(path):
+        # One pixel of 16 is enough to count by.
+        size = (sheet.width // 4, sheet.height // 4)
+        few = sheet.convert("RGB").resize(size, Image.Resampling.NEAREST)
+        colors.update({color: count for count, color in few.getcolors(1 << 24)})
+    times = []
+    for job in rows_of(of):
+        wanted = picture_color(of, job)
+        pixels = sum(
+            count
+            for color, count in colors.items()
+            if all(abs(a - b) <= 4 for a, b in zip(color, wanted, strict=True))
+        )
+        times.append(pixels / (SIDE / 4) ** 2)
+    return times
+
+
+def publish_pictures(
+    of: Config, jobs: list[Row], axes: Sequence[Axis], *, described: bool = True
+) -> None:
+    """Publish jobs with pictures that are large enough to be seen in a JPEG, whose edges are blurred."""
+    publish(of, with_images(jobs, of.store_path), axes, described=described)
+    for path in (of.store_path / "images").rglob("*.jpg"):
+        with Image.open(path) as image:
+            large = image.resize((SIDE, SIDE))
+        large.save(path, "JPEG")
+
+
+def once(jobs: Sequence[Row]) -> list[object]:
+    return [pytest.approx(1, abs=0.3) for _ in jobs]
+
+
+SIDE = 160
+STEPS = axis("ddim_steps", 1, 2, 3, 4, 5, 6)
+MANY_SCALES = axis("scale", 1, 2, 3, 4, 5, 6)
+
+
+@pytest.mark.parametrize("number_of_rows", [1, 3])
+@pytest.mark.parametrize(
+    ("points", "one_sheet"),
+    [
+        # In step; of two axes one says more; picked by hand, where none says the other; nearly a grid.
+        ({(1, 1), (2, 2), (3, 3)}, True),
+        ({(1, 1), (1, 2), (2, 3), (2, 4)}, True),
+        ({(1, 1), (2, 1), (3, 2), (4, 2)}, True),
+        ({(1, 1), (1, 4), (2, 2), (3, 3), (3, 5), (4, 6)}, True),
+        ({(1, 1), (1, 2), (2, 2), (3, 3), (4, 4), (5, 5)}, False),
+        ({(1, 1), (1, 2), (2, 1)}, False),
+    ],
+)
+def test_each_picture_is_drawn_once_whatever_the_points_of_a_sweep(
+    tmp_path: Path,
+    points: set[tuple[int, int]],
+    one_sheet: bool,
+    number_of_rows: int,
+) -> None:
+    of = config(tmp_path)
+    jobs = [
+        job
+        for job in jobs_of(input_rows(number_of_rows), [MANY_SCALES, STEPS])
+        if (job["param_scale"], job["param_ddim_steps"]) in points
+    ]
+    publish_pictures(of, jobs, [MANY_SCALES, STEPS])
+    if one_sheet or number_of_rows == 1:
+        assert times_drawn(of, draw(of, "sheet.png")) == once(jobs)
+    else:
+        with pytest.raises(UserError, match="sheets, one for each value of"):
+            draw(of, "sheet.png")
+        assert times_drawn(of, draw(of, "sheet.pdf")) == once(jobs)
+
+
+def test_each_picture_is_drawn_once_whatever_goes_across_and_down(
+    tmp_path: Path,
+) -> None:
+    of = config(tmp_path)
+    steps = axis("ddim_steps", 1, 2, 3, 4)
+    points = {(2, "ink", 1), (2, "ink", 2), (3, "oil", 3), (4, "ink", 4)}
+    axes = [SCALES, STYLES, steps]
+    jobs = [
+        job
+        for job in jobs_of(input_rows(2), axes, replicates=2)
+        if tuple(job[of_axis.column] for of_axis in axes) in points
+    ]
+    publish_pictures(of, jobs, axes)
+    for across, down in ((None, None), ("scale", "style"), ("row", "replicate")):
+        sheets = draw(of, f"{across}-{down}.pdf", None, across, down)
+        assert times_drawn(of, sheets) == once(jobs), (across, down)
+
+
+def test_rows_of_one_key_are_two_lines(tmp_path: Path) -> None:
+    of = config(tmp_path)
+    rows = [{**row, "id": "pet"} for row in input_rows(2)]
+    jobs = jobs_of(rows, [SCALES])
+    publish_pictures(of, jobs, [SCALES])
+    assert times_drawn(of, draw(of, "sheet.png")) == once(jobs)
+
+
+def test_a_null_that_no_description_names_is_a_value_of_its_axis(
+    tmp_path: Path,
+) -> None:
+    of = config(tmp_path)
+    scales = Axis("scale", {"none": None, "2": 2, "3": 3})
+    jobs = jobs_of(input_rows(2), [scales])
+    publish_pictures(of, jobs, [scales], described=False)
+    assert times_drawn(of, draw(of, "sheet.png")) == once(jobs)
+
+
+def test_what_is_not_drawn_is_counted(tmp_path: Path) -> None:
+    """The images behind the first one of a job, and a row that is at no point of the sweep."""
+    of = config(tmp_path)
+    jobs = with_images(jobs_of(input_rows(2), [SCALES]), of.store_path)
+    jobs[1] = with_several(jobs[1], of.store_path, [20, 21, 22])
+    invalid = ended(jobs_of(input_rows(3))[2], "invalid", "missing_prompt")
+    publish(of, [*jobs, invalid | {"param_scale": None, "point_id": None}], [SCALES])
+    done = export(of, "contact-sheet", tmp_path / "sheet.png")
+    assert (done.rows, done.left_out) == (6, {"further_images": 2, "invalid": 1})

@@ -122,6 +122,22 @@ def test_axes_in_step_are_no_diagonal(tmp_path: Path, open_report: Open) -> None
     assert len(report.names(SHOT)) == 6
 
 
+def test_no_picture_of_points_picked_by_hand_is_out_of_reach(
+    tmp_path: Path, open_report: Open
+) -> None:
+    """A value across or down does not say which steps: all of them are in its cell."""
+    axes = [axis("scale", 1, 2, 3, 4), axis("ddim_steps", 1, 2, 3, 4, 5, 6)]
+    points = {(1, 1), (1, 4), (2, 2), (3, 3), (3, 5), (4, 6)}
+    jobs = [
+        job
+        for job in jobs_of(input_rows(2), axes)
+        if (job["param_scale"], job["param_ddim_steps"]) in points
+    ]
+    report = open_report(report_on(tmp_path, jobs, axes))
+    names = report.names(SHOT)
+    assert len(names) == len(set(names)) == 12
+
+
 def test_keys_move_open_and_star(tmp_path: Path, open_report: Open) -> None:
     axes = [SCALES, STRENGTHS]
     report = open_report(report_on(tmp_path, jobs_of(input_rows(1), axes), axes))
