@@ -12,6 +12,7 @@ from pixmill.datasets.dataset_files import MANIFEST
 from pixmill.datasets.export.samples import Exported, Samples
 from pixmill.datasets.export.selection import TRAIN
 from pixmill.datasets.provenance import package_versions
+from pixmill.errors import UserError
 from pixmill.request.registry import requested_operation
 from pixmill.storage.atomic_write import atomic_write
 from pixmill.storage.integrity import manifest_at
@@ -57,14 +58,29 @@ def write_card(
 def card_beside(table: Path) -> Path:
     """Return where the card of a single file is: it has the file's name, as a folder may have a
     `README.md` of its own.
+
+    Raises UserError where it can't be there: it would be the file itself, or replace a folder.
     """
-    return table.with_suffix(".md")
+    # Not `with_suffix`, which raises ValueError for a folder such as `.`: whoever writes refuses that.
+    card = table.parent / f"{table.stem}.md"
+    # Where a file system takes .MD for .md, the two are one file.
+    if table.suffix.lower() == ".md":
+        raise UserError(
+            f"{table} has the name of the dataset card that is written beside it",
+            hint=f"name another file, such as {table.with_suffix('.parquet')}",
+        )
+    if card.is_dir():
+        raise UserError(
+            f"{card} is a folder, where the dataset card of {table} would be",
+            hint="name another file",
+        )
+    return card
 
 
 def write_card_beside(
     dataset: pq.ParquetFile, config: Config, table: Path, done: Exported
 ) -> None:
-    """Write the card of the rows that were exported to the Parquet file `table`."""
+    """Write the card of the rows that are exported to the Parquet file `table`."""
     text = card_text(dataset, config, done, {TRAIN: table.name}, "rows")
     with atomic_write(card_beside(table)) as path:
         path.write_text(text, encoding="utf-8")

@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import pyarrow.parquet as pq
+
 from pixmill.config.model import Config
-from pixmill.datasets.export.dataset_card import write_card_beside
+from pixmill.datasets.export.dataset_card import card_beside, write_card_beside
 from pixmill.datasets.export.embedded_parquet import write_embedded
 from pixmill.datasets.export.imagefolder import write_imagefolder
 from pixmill.datasets.export.picks import read_picks
 from pixmill.datasets.export.samples import Exported, Samples
-from pixmill.datasets.export.selection import select
+from pixmill.datasets.export.selection import Selection, select
 from pixmill.datasets.export.tables import (
     write_csv,
     write_jsonl,
@@ -21,6 +23,7 @@ from pixmill.datasets.export.tables import (
 from pixmill.datasets.export.webdataset import write_shards
 from pixmill.datasets.loading import is_damage, open_dataset, published_dataset
 from pixmill.errors import UserError
+from pixmill.storage.atomic_write import atomic_write
 
 Format = Literal[
     "parquet", "csv", "jsonl", "imagefolder", "webdataset", "contact-sheet"
@@ -98,13 +101,7 @@ def export(
         try:
             out.absolute().parent.mkdir(parents=True, exist_ok=True)
             if kind in TABLE_WRITERS and not choice.embed_images:
-                write = TABLE_WRITERS[kind]
-                if kind == "csv" and choice.raw_cells:
-                    write = write_raw_csv
-                done = write_table(dataset, selection, out, write)
-                if kind == "parquet":
-                    write_card_beside(dataset, config, out, done)
-                return done
+                return _export_table(dataset, selection, config, kind, out, choice)
             if kind == "contact-sheet":
                 # Drawing is not for exports of tables.
                 from pixmill.datasets.export.contact_sheets import write_contact_sheets
@@ -124,3 +121,29 @@ def export(
             raise UserError(
                 f"{out} can't be written: {error.strerror or error}"
             ) from None
+
+
+def _export_table(
+    dataset: pq.ParquetFile,
+    selection: Selection,
+    config: Config,
+    kind: Format,
+    out: Path,
+    choice: Choice,
+) -> Exported:
+    """Write the selected rows to the file `out`, with a card where it is Parquet."""
+    if not out.name or out.is_dir():
+        raise UserError(f"{out} is a folder", hint="name a file")
+    has_card = kind == "parquet"
+    if has_card:
+        # Raises where there can't be one, before anything is written.
+        card_beside(out)
+    write = TABLE_WRITERS[kind]
+    if kind == "csv" and choice.raw_cells:
+        write = write_raw_csv
+    with atomic_write(out) as path:
+        done = write_table(dataset, selection, path, write)
+        # Before the table is in its place: where there can't be a card, there is no table, either.
+        if has_card:
+            write_card_beside(dataset, config, out, done)
+    return done

@@ -16,8 +16,6 @@ import pyarrow.parquet as pq
 from pixmill.datasets.export.samples import Exported
 from pixmill.datasets.export.selection import Selection
 from pixmill.datasets.schema import free_name
-from pixmill.errors import UserError
-from pixmill.storage.atomic_write import atomic_write
 from pixmill.tables import as_text, json_rows
 
 BATCH_ROWS = 10_000
@@ -36,12 +34,10 @@ TableWriter = Callable[[pa.Schema, Iterator[pa.RecordBatch], Path], int]
 def write_table(
     dataset: pq.ParquetFile,
     selection: Selection,
-    out: Path,
+    path: Path,
     write: TableWriter,
 ) -> Exported:
-    """Write the selected rows to the file `out` with one of the writers below."""
-    if not out.name or out.is_dir():
-        raise UserError(f"{out} is a folder", hint="name a file")
+    """Write the selected rows to the file `path` with one of the writers below."""
     splits: Counter[str] = Counter()
     schema = dataset.schema_arrow
     if selection.shares:
@@ -55,8 +51,7 @@ def write_table(
                 columns.append(pa.array(picked.splits, pa.string()))
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
-    with atomic_write(out) as path:
-        disarmed = write(schema, read(), path)
+    disarmed = write(schema, read(), path)
     return Exported(
         rows=splits.total(),
         splits=splits if selection.shares else {},

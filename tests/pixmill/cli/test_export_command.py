@@ -245,6 +245,31 @@ def test_no_command_writes_over_a_config_or_one_that_it_extends(
     assert (done.exit_code, target.read_text()) == (2, before), done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "mistake"),
+    [
+        ("all.md", "has the name of the dataset card"),
+        ("all.MD", "has the name of the dataset card"),
+        ("d.parquet", "is a folder, where the dataset card of"),
+        (".", "is a folder"),
+    ],
+)
+def test_a_table_whose_card_has_no_place_is_not_written(
+    shelf: Shelf, pixmill: Command, name: str, mistake: str
+) -> None:
+    (shelf.folder / "d.md").mkdir()
+    before = sorted(shelf.folder.iterdir())
+    # A folder without a name is one of its own kind: `Path(".").name` is empty.
+    out = name if name == "." else str(shelf.folder / name)
+    for force in ((), ("--force",)):
+        shown = pixmill(
+            "export", shelf.path, "--format", "parquet", "--out", out, *force
+        )
+        assert shown.exit_code == 2
+        assert mistake in shown.stderr
+    assert sorted(shelf.folder.iterdir()) == before
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_force_is_needed_for_every_file_that_an_export_writes(
     shelf: Shelf, pixmill: Command, kind: str
