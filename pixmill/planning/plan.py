@@ -76,7 +76,7 @@ class Plan:
     bad_images: Mapping[int, RowProblem]
     """By row number, what is wrong with input images of rows that would be paid for otherwise."""
     places: NDArray[np.uint32]
-    """[position]: where the ledger has an outcome, 0 where that is not known; empty without a ledger."""
+    """[position]: where the ledger has an outcome, 0 where that is not known."""
     computed: ComputedJobsFile | None = None
     """The keys and seeds that the plan computed, `None` where they have to be computed again."""
     again: int = 0
