@@ -215,7 +215,7 @@ def _config_text(
         "provider: {kind: simulator}",
         "",
         "limits: {qps: 4, concurrency: 4}    # what your account allows",
-        "budget: {max_calls: 100}            # a run stops here, whatever happens",
+        "budget: {max_calls: 100}            # each run stops here; of a month: max_cost_per_month",
         "",
     ]
     return "\n".join(lines)

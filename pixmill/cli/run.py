@@ -277,12 +277,12 @@ def _pay_or_publish(
             return run.start().publish()
     # While a person thinks and Prefect starts; `start` waits for it.
     run.ledger.begin_check()
+    # Nobody need agree to pay, or wait for Prefect, where the key is missing.
+    run.connect()
     # Tasks that are out are paid for already.
     if run.to_pay:
         is_agreed = order.yes or order.faults is not None
         agree(run, yes=is_agreed, new_store=order.new_store)
-    # Before Prefect is: a missing key need not wait for it.
-    run.connect()
     server.use()
     return _run_flow(run, order)
 

@@ -19,9 +19,6 @@ _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".xlsx")
 """How the names of tables end that are given instead of a config."""
 
 _KEY = "extends"
-_QUOTES = (
-    "text that begins with one of {[*&!|>%@` or contains `: ` or ` #` must be in quotes"
-)
 
 
 def read_with_bases(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -77,8 +74,9 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     try:
         raw = read_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mistake = describe_yaml_error(error)
         raise ConfigError(
-            f"{path} is not valid YAML: {describe_yaml_error(error)}", hint=_QUOTES
+            f"{path} is not valid YAML: {mistake.text}", hint=mistake.hint
         ) from None
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
         raise ConfigError(

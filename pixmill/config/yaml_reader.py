@@ -6,7 +6,7 @@ text, as in YAML 1.2 and in editors. What a field may still mean by such a word 
 """
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -119,12 +119,54 @@ def read_yaml(text: str) -> Any:
         loader.dispose()
 
 
-def describe_yaml_error(error: Exception) -> str:
-    """Say what is wrong with a YAML text, and where: `line 4, column 1: could not find expected ':'`."""
+_ALIKE = "lines of one section begin in one column, indented with spaces"
+_IN_PLAIN_WORDS = (
+    (r"expected <block end>", "the line is not indented like its neighbours", _ALIKE),
+    (r"character '\\t'", "a tab indents the line", _ALIKE),
+    (
+        r"mapping values are not allowed",
+        "this `:` is in the middle of a value, or its line is indented deeper than its neighbours",
+        f"put a text with `: ` in quotes; {_ALIKE}",
+    ),
+    (
+        r"quoted scalar",
+        "a quotation mark is not closed",
+        "it begins with a quotation mark, and ends with the same one",
+    ),
+    (
+        r"flow (mapping|sequence)",
+        "a bracket is not closed, or a comma is missing before this",
+        "`{a: 1, b: 2}` and `[1, 2]` are written like this",
+    ),
+)
+"""By what PyYAML says: what it means by that, and how to fix it."""
+
+_QUOTES = (
+    "text that begins with one of {[*&!|>%@` or contains `: ` or ` #` must be in quotes"
+)
+
+
+class YamlMistake(NamedTuple):
+    """What is wrong with a YAML text."""
+
+    text: str
+    """Where it is, and what: `line 4, column 1: a tab indents the line`."""
+
+    hint: str
+
+
+def describe_yaml_error(error: Exception) -> YamlMistake:
+    """Return what `read_yaml` raised in words for whoever wrote the text."""
     if not isinstance(error, yaml.MarkedYAMLError):
-        return " ".join(str(error).split())
-    described = ", ".join(filter(None, (error.context, error.problem)))
+        return YamlMistake(" ".join(str(error).split()), _QUOTES)
+    said = ", ".join(filter(None, (error.context, error.problem)))
+    hint = _QUOTES
+    for pattern, meaning, remedy in _IN_PLAIN_WORDS:
+        if re.search(pattern, said):
+            said = meaning
+            hint = remedy
+            break
     mark = error.problem_mark or error.context_mark
-    if mark is None:
-        return described
-    return f"line {mark.line + 1}, column {mark.column + 1}: {described}"
+    if mark:
+        said = f"line {mark.line + 1}, column {mark.column + 1}: {said}"
+    return YamlMistake(said, hint)

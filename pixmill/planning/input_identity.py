@@ -209,7 +209,7 @@ def _image(
         stat = path.stat()
         reason, digest = _version(path, stat.st_mtime_ns, stat.st_size, limits)
     except OSError as error:
-        return problem("image_file_missing", column, error.strerror or "")
+        return problem("image_file_missing", column, f"{name}: {error.strerror}")
     except RuntimeError:  # of pathlib
         return problem("image_file_missing", column, "a link that leads back to itself")
     except ValueError:  # of the system's own functions

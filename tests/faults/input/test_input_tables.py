@@ -635,7 +635,7 @@ def test_what_was_paid_for_a_damaged_image_file_before_stays_a_success(
     shop.write_rows([{"id": "1", "photo": "cut.jpg", "text": "a pet"}])
     shop.config["input"]["columns"] = {"image_file": "photo", "prompt": "text"}
     with monkeypatch.context() as earlier:  # versions that looked at the header only
-        earlier.setattr("pixmill.planning.planner.damaged_files", lambda *_: {})
+        earlier.setattr("pixmill.planning.batch_plan.damaged_files", lambda *_: {})
         assert run_config(shop.write_config(input={"images": "url"}))["succeeded"] == 1
     again = run_and_check(
         shop.write_config(input={"images": images}), simulator_charges(simulated)

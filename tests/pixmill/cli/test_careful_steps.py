@@ -9,6 +9,7 @@ import pytest
 from pixmill.config.loading import load_config
 from pixmill.datasets.problem_rows import find_problem_rows
 from pixmill.execution.prepare import prepare
+from pixmill.ledger import open_ledger
 from tests.conftest import Project, pay_for_chunks, results, run_config
 from tests.pixmill.cli.test_commands import json_line, pixmill
 
@@ -111,8 +112,24 @@ def test_a_plan_says_that_its_run_would_refuse(project: Project) -> None:
     assert "run would refuse: 1 of 4 rows is invalid (1 empty_prompt)" in shown.stderr
     said: Any = json_line(shown)["run"]
     assert "1 of 4 rows" in said.pop("refused")
-    assert said == {"calls": 0, "cost": 0, "first_rows": []}
+    assert not said.pop("first_rows")
+    assert said.keys() > {"calls", "cost", "most_calls"}
+    assert set(said.values()) == {0}
     assert "next: " not in shown.stderr
+
+
+def test_a_missing_key_is_said_before_anybody_has_to_agree_to_pay(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PIXMILL_API_KEY")
+    project.write_rows(project.rows(2))
+    path = gateway(project)
+    # With a ledger that exists, no server is started beforehand.
+    open_ledger(load_config(path).ledger_address).close()
+    said = pixmill("run", path)
+    assert said.returncode == 2
+    assert "PIXMILL_API_KEY is not set" in said.stderr
+    assert "--yes" not in said.stderr
 
 
 def test_the_first_rows_are_those_of_the_table_and_not_the_next_ones(

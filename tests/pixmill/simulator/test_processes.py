@@ -16,6 +16,7 @@ import requests
 
 from pixmill.errors import PixmillError, UserError
 from pixmill.simulator import Settings, run_simulator, serve, settings_from_environment
+from tests.fork_server import QUICK_COMMAND, fork_process
 from tests.pixmill.simulator.conftest import (
     ACTION,
     BEARER,
@@ -47,6 +48,24 @@ def is_up(url: str) -> bool:
     except requests.ConnectionError:
         return False
     return True
+
+
+def test_whoever_starts_it_sees_the_keys_that_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Made up for this process, they open nothing else: masked, nobody could call it."""
+    monkeypatch.delenv("PIXMILL_API_KEY", raising=False)
+    with fork_process(
+        QUICK_COMMAND, "simulate", "--port", "0", environment=dict(os.environ)
+    ) as process:
+        shown: list[str] = []
+        for line in process.stderr:
+            shown.append(line.strip())
+            if "simulator at" in line:
+                break
+        process.terminate()
+    keys = dict(line.removeprefix("export ").split("=", 1) for line in shown[:-1])
+    assert len(keys["PIXMILL_API_KEY"]) > 30
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
