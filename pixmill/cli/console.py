@@ -49,8 +49,8 @@ _USUAL_WIDTH = 80
 _COPIED = re.compile(
     # A command, and what is in backticks, quotes or braces;
     r"^\s*(next|open|read it with|wrote)\b|`|(^|[\s(=])[\"']|\{"
-    # a URL, a path of several folders or with an ending.
-    r"|://|/.*/|(^|\s)[~/]|/.*\.\w"
+    # a URL, a path of several folders or with an ending; `2.5 calls/s` is neither.
+    r"|://|/\S*/|(^|\s)[~/]|/.*\.[A-Za-z]"
 )
 """What in a line may be copied: an end of line in it would be copied, too."""
 

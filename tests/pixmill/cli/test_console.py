@@ -56,13 +56,15 @@ def test_a_long_line_is_broken_between_words_and_goes_on_below_its_beginning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with terminal(monkeypatch) as shown:
-        echo("  time: about 18 s; 4 calls in flight at 5.9 s each are 0.68 calls/s")
+        echo(
+            "  time: about 18 s; 4 calls in flight at 5.9 s each are 0.68 calls/s; of 2 calls/s"
+        )
         echo("      in words   what a value is, which is longer than a line has")
         print_error(UserError("a " * 40, hint="b " * 40))
         lines = [COLOUR.sub("", line) for line in shown()]
     assert lines[:2] == [
         "  time: about 18 s; 4 calls in flight at 5.9 s each are 0.68",
-        "    calls/s",
+        "    calls/s; of 2 calls/s",
     ]
     assert lines[3] == " " * 17 + "line has"
     assert max(map(len, lines)) <= COLUMNS
