@@ -9,6 +9,7 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw, ImageFont
 
 from pixmill.datasets.report.thumbnails import shrink_image
+from pixmill.storage.image_decoding import FORMATS
 
 SIDE = 240
 """Pixels that a picture is wide: four of them in a line are still clear on a phone."""
@@ -170,7 +171,7 @@ def _shapes(figures: Sequence[Figure]) -> Iterator[float]:
         if figure.file is None:
             continue
         try:
-            with Image.open(figure.file) as image:
+            with Image.open(figure.file, formats=FORMATS) as image:
                 yield min(1.6, max(0.4, image.height / image.width))
         except Exception:  # noqa: S112 - decoders raise whatever they meet; nothing is drawn of it
             continue

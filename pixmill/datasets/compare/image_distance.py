@@ -20,6 +20,8 @@ from pixmill.datasets.compare.columns import Jobs
 from pixmill.datasets.compare.matching import Pairs
 from pixmill.datasets.compare.measures import quantile
 from pixmill.storage import Store
+from pixmill.storage.image_decoding import FORMATS
+from pixmill.text import counted
 
 if TYPE_CHECKING:
     from imagehash import ImageHash
@@ -110,7 +112,7 @@ def image_changes(
         elif count < len(different):
             notes.append(f"{count:,} of {len(different):,} pairs were measured")
         if count > len(found):
-            notes.append(f"{count - len(found):,} pairs could not be read")
+            notes.append(f"{counted(count - len(found), 'pair')} could not be read")
     known = [pair.distance for pair in found if pair.distance is not None]
     distances = np.array(known, np.float64)
     by_distance = sorted(found, key=lambda pair: -(pair.distance or 0))
@@ -180,7 +182,7 @@ def _hash(file: Path) -> "ImageHash | None":
     from imagehash import phash
 
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             # Only JPEG knows drafts: it is decoded several times faster at an eighth of its size.
             image.draft("RGB", (DRAFT_PIXELS, DRAFT_PIXELS))
             return phash(image)

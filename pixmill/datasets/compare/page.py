@@ -14,6 +14,7 @@ from pixmill.datasets.report.image_links import stored_file
 from pixmill.datasets.report.page import PAGE, check_page, compare_page
 from pixmill.errors import UserError
 from pixmill.storage.atomic_write import atomic_write
+from pixmill.storage.image_decoding import FORMATS
 from pixmill.text import counted, in_words, to_minute
 
 MOST_PAIRS = 300
@@ -58,6 +59,10 @@ def write_page(found: Comparison, folder: Path) -> Path:
         _Figures(parameter.path, value_text(parameter.a), value_text(parameter.b))
         for parameter in found.parameters[:MOST_PARAMETERS]
     ]
+    more = len(found.parameters) - MOST_PARAMETERS
+    if more > 0:
+        rest = f"and {more:,} more (`pixmill compare --json` has them all)"
+        parameters.append(_Figures(rest, "", ""))
     text = compare_page(
         found=found,
         rows=_list_figures(found),
@@ -99,7 +104,7 @@ def _show_image(file: str, folder: Path) -> _ShownImage:
     link = quote(os.fsencode(os.path.relpath(file, folder)))
     try:
         # No more than its header is read.
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             return _ShownImage(link, image.width, image.height)
     except (
         Exception

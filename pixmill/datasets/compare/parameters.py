@@ -4,7 +4,7 @@ The requests count where one side kept no config.
 """
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -66,14 +66,38 @@ def _flatten_config(config: Mapping[str, Any]) -> dict[str, Any]:
     sweep = config.get("sweep")
     if not isinstance(sweep, Mapping):
         return leaves
-    for group in sweep.get("groups") or ():
+    for name, value in sweep.items():
+        if name == "groups":
+            leaves |= _flatten_groups(value or [])
+        elif value:
+            # Conditions are one answer, as values of an axis are.
+            leaves[f"sweep.{name}"] = value
+    return leaves
+
+
+def _flatten_groups(groups: Any) -> dict[str, Any]:
+    """Return the axes of a sweep by kind of group and name, as `sweep.grid.scale`, each with all of its values."""
+    # A config may have been edited by hand since it was published, so that anything can be in it.
+    if not isinstance(groups, list | tuple):
+        return {"sweep.groups": groups}
+    leaves: dict[str, Any] = {}
+    counts: Counter[str] = Counter()
+    for at, group in enumerate(groups):
+        if not isinstance(group, Mapping):
+            leaves |= flatten({f"sweep.groups.{at}": group})
+            continue
         for kind, axes in group.items():
-            # Which group an axis is in says less than its name, and its values are one answer.
-            named = axes if isinstance(axes, Mapping) else {kind: axes}
-            leaves |= {f"sweep.{path}": values for path, values in named.items()}
-    for name in ("exclude", "only"):
-        if sweep.get(name):
-            leaves[f"sweep.{name}"] = sweep[name]
+            counts[kind] += 1
+            place = f"sweep.{kind}"
+            # Which of several grids an axis is in changes no point. Of the other kinds it does: axes are in
+            # step with those of their group, and `n` and `seed` are about it.
+            if kind != "grid" and counts[kind] > 1:
+                place += f".{counts[kind]}"
+            if not isinstance(axes, Mapping):
+                leaves[place] = axes
+                continue
+            # The values of an axis are one answer.
+            leaves |= {f"{place}.{name}": values for name, values in axes.items()}
     return leaves
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from pixmill.config.bucket_address import is_bucket_url
+from pixmill.config.yaml_reader import read_yaml
 from pixmill.datasets.dataset_files import DATASET, HISTORY, MANIFEST
 from pixmill.datasets.loading import LocatedDataset, NoDataset, find_dataset
 from pixmill.errors import UserError
@@ -149,7 +150,7 @@ def _compact(time: str) -> str:
 
 def _read_yaml(path: Path) -> Mapping[str, Any] | None:
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        config = read_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
     return config if isinstance(config, dict) else None

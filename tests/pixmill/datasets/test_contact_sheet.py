@@ -61,6 +61,15 @@ def test_what_is_no_picture_is_words_in_its_place(tmp_path: Path, red: Path) -> 
         assert len(colors) > 1
 
 
+def test_a_file_of_a_format_that_no_store_has_is_not_opened(
+    red: Path, tmp_path: Path
+) -> None:
+    tall = tmp_path / "tall.png"
+    Image.new("RGB", (100, 150), RED).save(tall, "GIF")
+    sheet = draw_contact_sheet([Figure(red), Figure(tall)], 2, side=100)
+    assert sheet.height == 75 + 2 * 5
+
+
 def test_texts_of_any_length_and_script_fit_below_their_picture(red: Path) -> None:
     figures = [Figure(red, "水彩画里的猫 " * 500), Figure(red, "\x00\n\u202eabc")]
     sheet = draw_contact_sheet(figures, 2, side=100, title="t" * 10_000)

@@ -6,9 +6,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import yaml
+from PIL import Image
 
-from pixmill.datasets.compare import Comparison, compare, find_side
+from pixmill.datasets.compare import Comparison, compare, find_side, write_page
 from pixmill.datasets.compare import image_distance as pictures_module
+from pixmill.datasets.compare.page import MOST_PARAMETERS
 from pixmill.errors import UserError
 from tests.pixmill.datasets.published import INPUT, Shelf
 
@@ -226,6 +229,97 @@ def test_two_configs_differ_in_the_keys_of_their_configs_what_decides_first(
         ("name", "pets", "dogs"),
         ("limits.qps", 1.0, 2.0),
     )
+
+
+GRID = {"scale": [2, 3], "ddim_steps": [16, 25]}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "paths"),
+    [
+        (
+            [{"grid": GRID}],
+            [{"zip": GRID}],
+            ["grid.ddim_steps", "grid.scale", "zip.ddim_steps", "zip.scale"],
+        ),
+        (
+            [{"list": [{"scale": 2}, {"scale": 3}]}, {"list": [{"ddim_steps": 16}]}],
+            [{"list": [{"scale": 2}, {"scale": 9}]}, {"list": [{"ddim_steps": 16}]}],
+            ["list"],
+        ),
+        (
+            [
+                {"random": {"scale": {"uniform": [1, 9]}, "n": n, "seed": seed}}
+                for n, seed in ((3, 1), (4, 2))
+            ],
+            [
+                {"random": {"scale": {"uniform": [1, 9]}, "n": n, "seed": seed}}
+                for n, seed in ((8, 7), (4, 2))
+            ],
+            ["random.n", "random.seed"],
+        ),
+        # Which axes are in step with each other.
+        (
+            [{"zip": {"a": [1], "b": [1]}}, {"zip": {"c": [1], "d": [1]}}],
+            [{"zip": {"a": [1], "c": [1]}}, {"zip": {"b": [1], "d": [1]}}],
+            ["zip.2.b", "zip.2.c", "zip.b", "zip.c"],
+        ),
+        # Grids multiply, in one group or in two.
+        (
+            [{"grid": {"scale": [2, 3]}}, {"grid": {"ddim_steps": [16, 25]}}],
+            [{"grid": GRID}],
+            [],
+        ),
+        # No config of ours: somebody edited it.
+        (["x"], [], ["groups.0"]),
+        ([{"grid": 3}], [{"grid": None}], ["grid"]),
+        ("x", [], ["groups"]),
+    ],
+)
+def test_every_edit_of_a_sweep_differs_and_its_kind_of_group_is_named(
+    tmp_path: Path, a: Any, b: Any, paths: list[str]
+) -> None:
+    sides = []
+    for name, groups in (("a", a), ("b", b)):
+        (tmp_path / name).mkdir()
+        shelf = Shelf(tmp_path / name)
+        shelf.publish([shelf.job(0)])
+        config = shelf.dataset.with_name("config.yaml")
+        asked = yaml.safe_load(config.read_text()) | {"sweep": {"groups": groups}}
+        config.write_text(yaml.safe_dump(asked))
+        sides.append(shelf)
+    found = [of.path for of in compared(*sides).parameters]
+    swept = [path for path in found if path.startswith("sweep")]
+    assert sorted(swept) == [f"sweep.{path}" for path in paths]
+
+
+def test_a_page_that_lists_some_of_many_parameters_says_how_many_more(
+    tmp_path: Path,
+) -> None:
+    shelf = Shelf(tmp_path)
+    many = {f"key_{at}": at for at in range(MOST_PARAMETERS + 2)}
+    found = two(
+        tmp_path, [shelf.job(0)], [shelf.job(0, params=json.dumps(many | {"scale": 3}))]
+    )
+    page = write_page(found, tmp_path / "page").read_text()
+    assert "and 2 more (`pixmill compare --json` has them all)" in page
+
+
+def test_a_file_of_a_format_that_no_store_has_is_not_opened(tmp_path: Path) -> None:
+    """Decoders of other formats are not for what came from outside."""
+    shelf = Shelf(tmp_path)
+    names = [shelf.image(1), shelf.image(2)]
+    for name in names:
+        with Image.open(shelf.store / name) as image:
+            image.save(shelf.store / name, "GIF")
+    found = two(
+        tmp_path,
+        [shelf.job(0, file_name=names[0])],
+        [shelf.job(0, file_name=names[1])],
+    )
+    assert found.images.note == "1 pair could not be read"
+    page = write_page(found, tmp_path / "page").read_text()
+    assert page.count('width="1" height="1"') == 2
 
 
 def test_latencies_are_those_of_answered_calls(tmp_path: Path) -> None:

@@ -95,8 +95,8 @@ def test_the_page_says_what_was_asked_for_differently_and_that_nothing_was_paid(
     asked = [of for of in report.texts(".asked tbody tr") if str(tmp_path) not in of]
     assert asked == [
         "request.prompt\t{text}\t{text}, {style}",
-        "sweep.scale\t2, 3\t–",
-        "sweep.style\t–\tink (in black ink)",
+        "sweep.grid.scale\t2, 3\t–",
+        "sweep.zip.style\t–\tink (in black ink)",
     ]
     assert "cost\tsimulated\tsimulated" in report.texts("tbody tr")
     # No band above and below a picture, and its place is there before it is loaded.
