@@ -52,6 +52,9 @@ class LedgerScores:
     def find(self, images: pa.Array, inputs: pa.Array) -> FoundScores:
         """Return what is known of `images`, by the SHA-256 of each and of its input image; of null, nothing."""
         wanted = pair_hashes(images, inputs) if self.by_input else images
+        if wanted.null_count == len(wanted):
+            # No input image at hand, mostly.
+            return FoundScores(pa.nulls(len(wanted), pa.float64()), wanted.is_valid())
         self._looked_up += len(images)
         if self._all is None and self._looked_up > LOOK_UPS:
             keys, values = self._read(None)

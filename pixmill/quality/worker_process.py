@@ -35,64 +35,45 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
         self._failures = 0
-        self._given_up: str | None = None
         self.batch = 1
         """How many pictures it takes at once, known once it runs."""
+        self.given_up: str | None = None
+        """Why nobody is asked any more, `None` where somebody is."""
 
     def ask(self, pictures: Sequence[Mapping[str, Any]]) -> list[Answer | None]:
         """Return the answer for each picture: what was `found`, or the `reason` why nothing was;
         `None` where nobody was asked, as the process failed too often."""
         answers: list[Answer | None] = []
         while len(answers) < len(pictures):
-            if self._given_up is not None:
-                answers += [None] * (len(pictures) - len(answers))
-                break
+            answers += self._ask_first(pictures[len(answers) :])
+        return answers
+
+    def _ask_first(self, pictures: Sequence[Mapping[str, Any]]) -> list[Answer | None]:
+        """Return the answers for the first of `pictures`, as many as the process takes at once."""
+        if self.given_up is None:
             try:
                 self._start()
-                part = pictures[len(answers) : len(answers) + self.batch]
-                answers += self._ask_batch(part)
             except WorkerDied as error:
-                # It could not even be started.
-                self._end()
-                self._given_up = str(error)
-        return answers
-
-    @property
-    def given_up(self) -> str | None:
-        """Why nobody is asked any more, `None` where somebody is."""
-        return self._given_up
-
-    def close(self) -> None:
-        """End the process."""
-        self._end()
-
-    def _ask_batch(self, part: Sequence[Mapping[str, Any]]) -> list[Answer | None]:
+                # It would fail to start for the next picture as well.
+                self.given_up = str(error)
+        if self.given_up is not None:
+            self.close()
+            return [None] * len(pictures)
+        part = pictures[: self.batch]
         try:
-            answers: list[Answer | None] = self._exchange(part)
+            answers = self._exchange(part)
             self._failures = 0
         except WorkerDied as error:
-            self._end()
-            if len(part) > 1:
-                # One of them is to blame: the others have their scores.
-                return [self._ask_alone(picture) for picture in part]
-            self._failures += 1
+            self.close()
+            answers = [{"reason": str(error)} for _ in part]
+            if len(part) == 1:
+                self._failures += 1
             if self._failures >= MOST_FAILED_STARTS:
-                self._given_up = str(error)
-            return [{"reason": str(error)}]
-        if len(part) > 1 and all(answer and "reason" in answer for answer in answers):
-            return [self._ask_alone(picture) for picture in part]
-        return answers
-
-    def _ask_alone(self, picture: Mapping[str, Any]) -> Answer | None:
-        if self._given_up is not None:
-            return None
-        try:
-            self._start()
-        except WorkerDied as error:
-            self._given_up = str(error)
-            return None
-        [answer] = self._ask_batch([picture])
-        return answer
+                self.given_up = str(error)
+        if len(part) > 1 and all("reason" in answer for answer in answers):
+            # One of them may be to blame: alone, the others get their scores.
+            return [self._ask_first([picture])[0] for picture in part]
+        return [*answers]
 
     def _start(self) -> None:
         """Start the process unless it runs. Raises WorkerDied where that is impossible."""
@@ -108,12 +89,12 @@ class WorkerProcess:
             # Ctrl-C is for who asks: that one says when to end.
             start_new_session=True,
         )
-        hello = self._read(time.monotonic() + START_SECONDS)
+        hello = self._read(START_SECONDS)
         if "reason" in hello:
             raise WorkerDied(f"it could not be loaded: {hello['reason']}")
         self.batch = hello["batch"]
 
-    def _exchange(self, part: Sequence[Mapping[str, Any]]) -> list[Answer | None]:
+    def _exchange(self, part: Sequence[Mapping[str, Any]]) -> list[Answer]:
         if self._process is None or self._process.stdin is None:
             raise WorkerDied("its process is not running")
         question = json.dumps(part, allow_nan=False).encode() + b"\n"
@@ -122,13 +103,12 @@ class WorkerProcess:
             self._process.stdin.flush()
         except OSError:
             raise WorkerDied("its process ended") from None
-        answers: list[Answer | None] = self._read(
-            time.monotonic() + ANSWER_SECONDS * len(part)
-        )
+        answers: list[Answer] = self._read(ANSWER_SECONDS * len(part))
         return answers
 
-    def _read(self, deadline: float) -> Any:
-        """Return the next line of the process. Raises WorkerDied where none comes in time."""
+    def _read(self, seconds: float) -> Any:
+        """Return the next line of the process. Raises WorkerDied where none comes within `seconds`."""
+        deadline = time.monotonic() + seconds
         process = self._process
         if process is None or process.stdout is None:
             raise WorkerDied("its process is not running")
@@ -145,7 +125,8 @@ class WorkerProcess:
         line, _, self._buffer = self._buffer.partition(b"\n")
         return json.loads(line)
 
-    def _end(self) -> None:
+    def close(self) -> None:
+        """End the process. The next question starts another one."""
         process = self._process
         self._process = None
         if process is None:
