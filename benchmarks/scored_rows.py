@@ -7,6 +7,7 @@ each, the median is told.
 """
 
 import json
+import random
 import statistics
 import sys
 import tempfile
@@ -23,9 +24,10 @@ from pixmill.ledger import open_ledger
 from pixmill.ledger.schema import jobs
 from pixmill.ledger.scores import scores
 from pixmill.planning.planner import make_plan
+from pixmill.quality.duplicates import SIGNATURE_BYTES
 from pixmill.quality.image_scorers import check_scorer
 
-CHECKS = ["blank", "dark", "blurred"]
+CHECKS = ["blank", "dark", "blurred", "duplicate"]
 ROUNDS = 5
 
 
@@ -59,17 +61,22 @@ def image(digest: str) -> dict[str, object]:
 
 
 def scored(digests: list[str]) -> Iterator[dict[str, object]]:
-    """Yield what the checks leave of good pictures."""
+    """Yield what the checks leave of good pictures, none of which is like another one."""
     for name in CHECKS:
         scorer = check_scorer(name)
         for digest in digests:
-            yield {
+            row: dict[str, object] = {
                 "sha256": digest,
                 "scorer": scorer.name,
                 "version": scorer.version,
                 "part": "",
                 "value": 0.9,
+                "signature": None,
             }
+            if name == "duplicate":
+                chance = random.Random(digest)
+                row |= {"value": None, "signature": chance.randbytes(SIGNATURE_BYTES)}
+            yield row
 
 
 def main() -> None:

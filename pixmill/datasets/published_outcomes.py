@@ -9,6 +9,7 @@ up in the ledger.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,15 +21,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pixmill.config.model import Config
-from pixmill.datasets.own_columns import find_columns
+from pixmill.datasets.own_columns import OWN_COLUMNS, find_columns
 from pixmill.datasets.provenance import code_and_config, is_built_in
-from pixmill.datasets.schema import OWN_FIELDS
 from pixmill.ledger import Ledger, State, queries
 from pixmill.ledger.revision import changed_since, revision_of
 from pixmill.ledger.scan import search_sorted
 from pixmill.planning.packed_keys import NO_PREFIX, key_prefixes, pack_keys
 from pixmill.quality.image_scorers import own_scorers
-from pixmill.quality.score_columns import ARE_KNOWN
+from pixmill.quality.score_columns import ARE_KNOWN, first_image_hashes
 from pixmill.storage.integrity import hash_of
 
 _OUTCOMES = queries.no_outcomes(0).schema
@@ -145,11 +145,10 @@ class PublishedOutcomes:
     ) -> None:
         self._file = pq.ParquetFile(path, page_checksum_verification=True)
         self._is_scored = scores is not None
-        self._scores = scores or ()
-        self._read_names = [*_READ, *self._scores]
-        names = [name for name, _ in OWN_FIELDS]
-        ours = find_columns(self._file.schema_arrow, [*names, *self._scores])
-        self._names = [ours[name] for name in self._read_names]
+        self.scores = [*(scores or ())]
+        """The score columns that are taken."""
+        names = [column.name for column in OWN_COLUMNS]
+        self._ours = find_columns(self._file.schema_arrow, [*names, *self.scores])
         metadata = self._file.metadata
         groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
         sizes = [group.num_rows for group in groups]
@@ -159,7 +158,8 @@ class PublishedOutcomes:
             [self._bytes_of(group) > _GROUP_BYTES for group in groups]
         )
         self._groups: dict[int, pa.Table] = {}
-        prefixes = [self._prefixes(at, ours["job_key"]) for at in range(len(groups))]
+        key = self._ours["job_key"]
+        prefixes = [self._prefixes(at, key) for at in range(len(groups))]
         whole = np.concatenate([np.zeros(0, np.uint64), *prefixes])
         # Stable, so that of rows with one key the first is found: it alone has the cost.
         self._rows = np.argsort(whole, kind="stable").astype(np.uint32)
@@ -195,9 +195,8 @@ class PublishedOutcomes:
             positions = np.arange(end - begin)
             positions[here - begin] = len(positions) + np.arange(part.num_rows)
             taken = found.outcomes.slice(begin, end - begin)
-            # What the ledger has no column for is null.
-            tables = pa.concat_tables([taken, part], promote_options="default")
-            both = tables.combine_chunks()
+            part = self._with_scores(part, found.outcomes.take(pa.array(here)))
+            both = pa.concat_tables([taken, part]).combine_chunks()
             yield both.take(pa.array(positions))
             begin = end
 
@@ -238,11 +237,57 @@ class PublishedOutcomes:
         is_same = pc.equal(published["job_key"], pa.array(keys, pa.string()))
         is_taken = pc.fill_null(pc.and_(is_same, is_complete), False).to_numpy()
         outcomes = _as_outcomes(published)
-        if self._scores:
+        if self.scores:
             outcomes = outcomes.append_column(ARE_KNOWN, pa.repeat(True, len(keys)))
-        for name in self._scores:
+        for name in self.scores:
             outcomes = outcomes.append_column(name, published[name])
         return _Found(outcomes, is_taken & is_unchanged)
+
+    def _with_scores(self, outcomes: pa.Table, published: pa.Table) -> pa.Table:
+        """Return `outcomes` of the ledger with the scores of the dataset, which has `published` for the same jobs:
+        they are about images, whatever else was written to a job."""
+        if not self.scores:
+            return outcomes
+        now = first_image_hashes(outcomes)
+        are_known = pc.equal(now, first_image_hashes(published))
+        for name in self.scores:
+            # One that is not there may have come since: the image was new to that dataset.
+            are_known = pc.and_(are_known, pc.is_valid(published[name]))
+        outcomes = outcomes.append_column(ARE_KNOWN, pc.fill_null(are_known, False))
+        for name in self.scores:
+            outcomes = outcomes.append_column(name, published[name])
+        return outcomes
+
+    @property
+    def jobs(self) -> NDArray[np.uint64]:
+        """How the keys of all jobs of the dataset begin, each once."""
+        return np.unique(self._sorted[self._sorted != NO_PREFIX])
+
+    def compared_images(self, keys: NDArray[np.uint8]) -> pa.Array:
+        """Return [key] the SHA-256 of the first image of the job with each of `keys` [key, byte]; null where
+        the dataset has none, or none that was compared with the others.
+
+        Raises OSError or ArrowException.
+        """
+        prefixes = key_prefixes(keys)
+        at = search_sorted(self._sorted, prefixes)
+        at[at == len(self._sorted)] = 0
+        is_here = self._sorted[at] == prefixes
+        rows = pa.array(self._rows[at], mask=~is_here)
+        return self._all_compared_images.take(rows)
+
+    @cached_property
+    def _all_compared_images(self) -> pa.Array:
+        """[row]"""
+        names = ["images", "score_duplicate"]
+        columns = [self._ours[name] for name in names]
+        rows = self._file.read(columns=columns).select(columns).rename_columns(names)
+        was_compared = pc.is_valid(rows["score_duplicate"].combine_chunks())
+        return pc.if_else(was_compared, first_image_hashes(rows), None)
+
+    def leave_out(self, score: str) -> None:
+        """Take the column `score` of no job."""
+        self.scores = [name for name in self.scores if name != score]
 
     def are_scored(self, keys: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Mark which of `keys` [key, byte] are jobs none of whose images lacks a score: they are in a
@@ -262,9 +307,10 @@ class PublishedOutcomes:
             del self._groups[group]
         for group in wanted:
             if group not in self._groups:
-                read = self._file.read_row_group(group, columns=self._names)
-                renamed = read.select(self._names).rename_columns(self._read_names)
-                self._groups[group] = renamed
+                names = [*_READ, *self.scores]
+                columns = [self._ours[name] for name in names]
+                read = self._file.read_row_group(group, columns=columns)
+                self._groups[group] = read.select(columns).rename_columns(names)
         return [self._groups[group] for group in wanted]
 
     def _prefixes(self, group: int, name: str) -> NDArray[np.uint64]:
@@ -275,11 +321,12 @@ class PublishedOutcomes:
         return np.frombuffer(bytes.fromhex(joined), ">u8").astype(np.uint64)
 
     def _bytes_of(self, group: pq.RowGroupMetaData) -> int:
+        names = {self._ours[name] for name in (*_READ, *self.scores)}
         columns = [group.column(at) for at in range(group.num_columns)]
         return sum(
             column.total_uncompressed_size
             for column in columns
-            if column.path_in_schema.partition(".")[0] in self._names
+            if column.path_in_schema.partition(".")[0] in names
         )
 
 

@@ -36,6 +36,7 @@ from pixmill.datasets.dataset_files import (
     published_files,
     utc_now,
 )
+from pixmill.datasets.duplicate_scores import has_same_images
 from pixmill.datasets.gate import Gate, check_gate, gate_of
 from pixmill.datasets.page_preserving_writer import (
     content_digest,
@@ -175,13 +176,7 @@ def _publish(
     origin = origin_of(plan.config, ledger, scored_at=scored_at, scores=scores.lasting)
     with open_files(plan) as files, ThreadPoolExecutor(1) as opening:
         # Hashing the file needs no interpreter, which prepares the first batches meanwhile.
-        earlier = opening.submit(
-            open_published,
-            folder / DATASET,
-            manifest_at(folder / MANIFEST),
-            origin,
-            ledger,
-        )
+        earlier = opening.submit(_open_earlier, plan, ledger, origin)
         batches = prefetch(plan.batches(), partial(_known, plan, ledger, earlier))
         candidates = CandidateRows(plan, run_id, scores) if plan.candidates else None
         dataset = files.dataset
@@ -319,6 +314,26 @@ def write_run_report(config: Config, run_id: str, report: Mapping[str, Any]) -> 
     said = json.dumps({**report, "at": utc_now()}, indent=1, allow_nan=False)
     write_file(folder / f"{run_id}.json", said.encode())
     open_store(config).push(f"{config.name}/{RUNS}/{run_id}.json")
+
+
+def _open_earlier(
+    plan: Plan, ledger: Ledger, origin: DatasetOrigin | None
+) -> PublishedOutcomes | None:
+    """Return the outcomes that the published dataset has already, with the scores that are the same in the new
+    one."""
+    folder = plan.config.dataset_folder
+    manifest = manifest_at(folder / MANIFEST)
+    published = open_published(folder / DATASET, manifest, origin, ledger)
+    if published is None or "score_duplicate" not in published.scores:
+        return published
+    try:
+        # Where one image is another, any of them may have a duplicate or have lost one.
+        if not has_same_images(plan, ledger, published):
+            published.leave_out("score_duplicate")
+    except (OSError, pa.ArrowException):
+        # Somebody writes to the file.
+        return None
+    return published
 
 
 def _known(

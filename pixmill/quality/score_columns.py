@@ -55,11 +55,6 @@ class ScoreColumn(NamedTuple):
     threshold: float | None = None
     """Below which there is a flag, `None` for a score without one."""
 
-    @property
-    def lasts(self) -> bool:
-        """Whether an image that has a score keeps it, whatever becomes of other images and jobs."""
-        return isinstance(self.source, LedgerScores) and not self.source.by_input
-
 
 class ScoreColumns:
     """What is known of images when a dataset is made."""
@@ -79,9 +74,11 @@ class ScoreColumns:
 
     @property
     def lasting(self) -> list[str]:
-        """The names of score columns in which a row is the same in the next dataset if its images are."""
+        """The names of score columns in which a row is the same in the next dataset if the images are."""
         return [
-            f"score_{name}" for name, column in self._columns.items() if column.lasts
+            f"score_{name}"
+            for name, column in self._columns.items()
+            if not column.source.by_input
         ]
 
     @property

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from pixmill.config.loading import load_config
@@ -21,6 +22,7 @@ from pixmill.ledger import Ledger
 from pixmill.ledger.revision import revision_of
 from pixmill.ledger.scores import Score, Scorer, read_scores, record_scores
 from pixmill.planning.planner import make_plan
+from pixmill.quality.duplicates import SIGNATURE_BYTES, score_duplicates
 from pixmill.quality.image_scorers import check_scorer, own_scorers
 from tests.conftest import Project
 from tests.pixmill.datasets.publishing import edit_ledger, opened
@@ -44,7 +46,10 @@ def shop(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     rows[20] = {**rows[4], "id": "r20"}
     project.write_rows(rows)
     project.write_config(
-        quality={"checks": [*CHECKS], "scorers": {"own": f"{scorer}:measure"}}
+        quality={
+            "checks": [*CHECKS, "duplicate"],
+            "scorers": {"own": f"{scorer}:measure"},
+        }
     )
     pay_for_everything(project.path, finished_at=10**15)
     config = config_of(project)
@@ -105,12 +110,19 @@ def scores_of(config: Config, image: str, value: float | None) -> list[Score]:
     [own] = own_scorers(config.quality).values()
     checks = [Score(digest_of(image), *check_scorer(name)) for name in CHECKS]
     if value is None:
-        return [
-            of._replace(reason="it raised")
-            for of in (*checks, Score(digest_of(image), *own))
-        ]
+        scorers = [*map(check_scorer, (*CHECKS, "duplicate")), own]
+        return [Score(digest_of(image), *of, reason="it raised") for of in scorers]
     parts = [Score(digest_of(image), *own, part) for part in ("left", "right")]
-    return [of._replace(value=value) for of in (*checks, *parts)]
+    scored = [of._replace(value=value) for of in (*checks, *parts)]
+    return [*scored, signature_of(image)]
+
+
+def signature_of(image: str) -> Score:
+    """Return what the check for duplicates keeps of an image; those of the same first letters look alike."""
+    chance = np.random.default_rng([*image.partition(" copy")[0].encode()])
+    signature = chance.integers(0, 256, SIGNATURE_BYTES).astype(np.uint8)
+    scorer = check_scorer("duplicate")
+    return Score(digest_of(image), *scorer, signature=signature.tobytes())
 
 
 def give_image(config: Config, key: str, image: str) -> None:
@@ -152,11 +164,13 @@ def check_published(
     whole, whole_digest = publish_once(config, scored_at)
     assert table.equals(whole)
     assert digest == whole_digest
-    assert table.column_names[-6:] == [
+    assert table.column_names[-8:] == [
         "score_blank",
         "flag_blank",
         "score_dark",
         "flag_dark",
+        "score_duplicate",
+        "flag_duplicate",
         "score_own_left",
         "score_own_right",
     ]
@@ -255,6 +269,90 @@ def test_few_look_ups_and_all_scores_at_once_say_the_same(
     assert found == expected
 
 
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images were compared with each other, each time, from now on."""
+    counts: list[int] = []
+
+    def note(signatures: NDArray[np.uint8]) -> NDArray[np.float64]:
+        counts.append(len(signatures))
+        return score_duplicates(signatures)
+
+    monkeypatch.setattr("pixmill.quality.duplicates.score_duplicates", note)
+    return counts
+
+
+def flagged(config: Config) -> list[str]:
+    """Return the rows whose images look like another one."""
+    table = pq.read_table(config.dataset_folder / "dataset.parquet")
+    return [row["id"] for row in table.to_pylist() if row["flag_duplicate"]]
+
+
+def write_to(config: Config, key: str) -> None:
+    edit_ledger(
+        config, "UPDATE jobs SET rephraser_result = 'new' WHERE job_key = ?", key
+    )
+
+
+def test_images_are_not_compared_again_while_all_of_them_are_the_same(
+    shop: Project, asked: list[str], compared: list[int]
+) -> None:
+    config = config_of(shop)
+    give_image(config, jobs_of(config)[7], "image 3 copy")
+    score_image(config, "image 3 copy", 0.777)
+    check_published(config, asked, revision(config))
+    twins = flagged(config)
+    assert twins == ["r3", "r7"]
+    # Each publication with an origin is followed by one without, which compares everything.
+    assert len(compared) == 2
+    publish_once(config, revision(config))
+    del compared[:]
+    write_to(config, jobs_of(config)[3])
+    rows = shop.rows(ROWS)
+    rows[20] = {**rows[4], "id": "r20"}
+    shop.write_rows([*rows[20:], *rows[:20]])
+    assert check_published(config, asked, revision(config)) == []
+    assert len(compared) == 1
+    assert sorted(flagged(config)) == twins
+
+
+@pytest.mark.parametrize("change", ["another image", "a row more", "a row less"])
+def test_images_are_compared_again_where_one_of_them_is_another(
+    shop: Project, asked: list[str], compared: list[int], change: str
+) -> None:
+    config = config_of(shop)
+    give_image(config, jobs_of(config)[7], "image 3 copy")
+    score_image(config, "image 3 copy", 0.777)
+    publish_once(config, revision(config))
+    assert flagged(config) == ["r3", "r7"]
+    rows = shop.rows(ROWS)
+    rows[20] = {**rows[4], "id": "r20"}
+    if change == "another image":
+        give_image(config, jobs_of(config)[7], "no copy")
+        score_image(config, "no copy", 0.777)
+    elif change == "a row less":
+        shop.write_rows([*rows[:7], *rows[8:]])
+    else:
+        new = {**rows[1], "id": "new", "text": "another pet"}
+        shop.write_rows([*rows, new])
+        edit_ledger(
+            config,
+            "INSERT INTO jobs (job_key, state, run_id, images) VALUES (?, 'succeeded', 'r', ?)",
+            jobs_of(config)[-1],
+            images_text("image 9 copy"),
+        )
+        score_image(config, "image 9 copy", 0.777)
+    del compared[:]
+    check_published(config, asked, revision(config))
+    assert len(compared) == 2
+    expected = {
+        "another image": [],
+        "a row less": [],
+        "a row more": ["r3", "r7", "r9", "new"],
+    }
+    assert flagged(config) == expected[change]
+
+
 def marked(config: Config) -> list[int]:
     """Return the positions of jobs whose images are looked at because they may lack a score."""
     with opened(config) as ledger:
@@ -283,13 +381,17 @@ def test_images_of_jobs_that_were_not_written_to_are_not_looked_at(
 
 
 def test_an_image_that_came_while_others_were_scored_is_scored_by_the_next_run(
-    shop: Project,
+    shop: Project, asked: list[str]
 ) -> None:
     config = config_of(shop)
     looked_at = revision(config)
-    give_image(config, jobs_of(config)[7], "late")
+    give_image(config, jobs_of(config)[7], "image 3 copy")
     publish_once(config, looked_at)
     assert marked(config) == [7]
+    assert flagged(config) == []
+    score_image(config, "image 3 copy", 0.777)
+    check_published(config, asked, revision(config))
+    assert flagged(config) == ["r3", "r7"]
 
 
 def change_nothing(_: Config) -> None:

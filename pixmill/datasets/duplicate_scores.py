@@ -1,0 +1,94 @@
+"""The scores of the check `duplicate`: they are about an image beside all others of its dataset."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pixmill.datasets.published_outcomes import PublishedOutcomes
+from pixmill.ledger import Ledger
+from pixmill.ledger.scores import read_signatures
+from pixmill.planning.packed_keys import key_prefixes, unpack_keys
+from pixmill.planning.plan import BATCH_JOBS, Plan
+from pixmill.quality.image_scorers import check_scorer
+from pixmill.quality.ledger_scores import FoundScores
+from pixmill.quality.score_columns import ScoreTable, first_image_hashes
+
+
+class DuplicateScores:
+    """Compares the first images of all jobs of `plan` with each other, once somebody asks."""
+
+    by_input = False
+
+    def __init__(self, plan: Plan, ledger: Ledger) -> None:
+        self._plan = plan
+        self._ledger = ledger
+        self._table: ScoreTable | None = None
+
+    def find(self, images: pa.Array, inputs: pa.Array) -> FoundScores:
+        """Return what is known of `images`, by their SHA-256. Raises LedgerError, and UserError where what it
+        takes can't be found."""
+        if self._table is None:
+            self._table = self._compare()
+        return self._table.find(images, inputs)
+
+    def _compare(self) -> ScoreTable:
+        # Pillow is not for runs that ask for no such thing.
+        from pixmill.quality.duplicates import SIGNATURE_BYTES, score_duplicates
+
+        signatures = self._ledger.read(read_signatures, check_scorer("duplicate"))
+        hashes = []
+        for found in self._first_images():
+            hashes += [sha256 for sha256 in found.to_pylist() if sha256 in signatures]
+        joined = b"".join(signatures[sha256] for sha256 in hashes)
+        table = np.frombuffer(joined, np.uint8).reshape(-1, SIGNATURE_BYTES)
+        # Of two jobs with one and the same image each has a duplicate.
+        scores = score_duplicates(table)
+        return ScoreTable(pa.array(hashes, pa.string()), pa.array(scores))
+
+    def _first_images(self) -> Iterator[pa.Array]:
+        start = 0
+        in_dataset = mark_jobs(self._plan)
+        for jobs in self._plan.batches():
+            here = in_dataset[start : start + len(jobs.keys)]
+            start += len(jobs.keys)
+            keys = [jobs.keys[at] for at in np.flatnonzero(here).tolist()]
+            for known in self._ledger.outcomes(keys) if keys else ():
+                yield first_image_hashes(known)
+
+
+def mark_jobs(plan: Plan) -> NDArray[np.bool_]:
+    """Mark [position] the jobs of the dataset of `plan`, each once."""
+    if plan.candidates:
+        return plan.first & plan.candidates.kept
+    return plan.first
+
+
+def has_same_images(plan: Plan, ledger: Ledger, published: PublishedOutcomes) -> bool:
+    """Whether the dataset of `plan` has the jobs of the published one, and each of them the same first image,
+    which was compared with the others.
+
+    Raises LedgerError, and OSError or ArrowException where the published one can't be read.
+    """
+    if plan.computed is None:
+        return False
+    marked = mark_jobs(plan)
+    prefixes = []
+    for start in range(0, len(marked), BATCH_JOBS):
+        here = marked[start : start + BATCH_JOBS]
+        keys = plan.computed.read_keys(start, len(here))[here]
+        prefixes.append(key_prefixes(keys))
+        changed = keys[~published.are_scored(keys)]
+        for known in ledger.outcomes(unpack_keys(changed)) if len(changed) else ():
+            now = first_image_hashes(known)
+            before = published.compared_images(changed[: len(now)])
+            changed = changed[len(now) :]
+            is_same = pc.or_kleene(
+                pc.equal(now, before), pc.and_(pc.is_null(now), pc.is_null(before))
+            )
+            if not pc.all(is_same, skip_nulls=False).as_py():
+                return False
+    jobs = np.unique(np.concatenate([np.zeros(0, np.uint64), *prefixes]))
+    return np.array_equal(jobs, published.jobs)
