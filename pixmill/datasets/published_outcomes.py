@@ -28,7 +28,7 @@ from pixmill.ledger.revision import changed_since, revision_of
 from pixmill.ledger.scan import search_sorted
 from pixmill.planning.packed_keys import NO_PREFIX, key_prefixes, pack_keys
 from pixmill.quality.image_scorers import own_scorers
-from pixmill.quality.score_columns import ARE_KNOWN, first_image_hashes
+from pixmill.quality.score_columns import ARE_KNOWN, first_image_hashes, first_of
 from pixmill.storage.integrity import hash_of
 
 _OUTCOMES = queries.no_outcomes(0).schema
@@ -279,11 +279,19 @@ class PublishedOutcomes:
     @cached_property
     def _all_compared_images(self) -> pa.Array:
         """[row]"""
-        names = ["images", "score_duplicate"]
-        columns = [self._ours[name] for name in names]
-        rows = self._file.read(columns=columns).select(columns).rename_columns(names)
-        was_compared = pc.is_valid(rows["score_duplicate"].combine_chunks())
-        return pc.if_else(was_compared, first_image_hashes(rows), None)
+        images = self._ours["images"]
+        score = self._ours["score_duplicate"]
+        # Of the images no more than that: the rest takes ten times as long.
+        paths = [column.path for column in self._file.schema]
+        hashes = [
+            path
+            for path in paths
+            if path.startswith(f"{images}.") and path.endswith(".sha256")
+        ]
+        rows = self._file.read(columns=[score, *hashes])
+        was_compared = pc.is_valid(rows[score].combine_chunks())
+        first = pc.struct_field(first_of(rows[images]), "sha256")
+        return pc.if_else(was_compared, first, None)
 
     def leave_out(self, score: str) -> None:
         """Take the column `score` of no job."""

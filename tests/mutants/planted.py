@@ -510,6 +510,30 @@ MUTANTS = (
         "pc.fill_null(known[ARE_KNOWN], True)",
         (TAKEN_SCORES,),
     ),
+    Mutant(
+        "take a score that was missing for one that is known",
+        "pixmill/datasets/published_outcomes.py",
+        "PublishedOutcomes._with_scores",
+        "pc.and_(are_known, pc.is_valid(published[name]))",
+        "are_known",
+        (TAKEN_SCORES,),
+    ),
+    Mutant(
+        "know all duplicates though a job is gone",
+        "pixmill/datasets/duplicate_scores.py",
+        "has_same_images",
+        "np.array_equal(jobs, published.jobs)",
+        "True",
+        (TAKEN_SCORES,),
+    ),
+    Mutant(
+        "know all duplicates though an image was not compared",
+        "pixmill/datasets/published_outcomes.py",
+        "PublishedOutcomes._all_compared_images",
+        "pc.if_else(was_compared, first, None)",
+        "first",
+        (TAKEN_SCORES,),
+    ),
     # Candidates
     Mutant(
         "draw anew what a scorer of several values has not seen yet",
