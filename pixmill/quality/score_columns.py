@@ -118,9 +118,7 @@ def _mark_missing(rows: int, known: pa.Table | None) -> NDArray[np.bool_]:
     """Mark the rows whose scores `known` does not have."""
     if known is None or ARE_KNOWN not in known.column_names:
         return np.ones(rows, np.bool_)
-    # Null in what the ledger was asked for: no dataset had it.
-    are_known = pc.fill_null(known[ARE_KNOWN], False)
-    return np.asarray(~are_known.to_numpy())
+    return np.asarray(~known[ARE_KNOWN].to_numpy())
 
 
 def open_image_scores(quality: Quality, ledger: Ledger) -> dict[str, ScoreColumn]:

@@ -503,11 +503,11 @@ MUTANTS = (
         (TAKEN_SCORES,),
     ),
     Mutant(
-        "take scores of outcomes that the dataset does not have",
-        "pixmill/quality/score_columns.py",
-        "_mark_missing",
-        "pc.fill_null(known[ARE_KNOWN], False)",
-        "pc.fill_null(known[ARE_KNOWN], True)",
+        "take the scores of another image of the same job",
+        "pixmill/datasets/published_outcomes.py",
+        "PublishedOutcomes._with_scores",
+        "pc.equal(now, first_image_hashes(published))",
+        "pc.is_valid(first_image_hashes(published))",
         (TAKEN_SCORES,),
     ),
     Mutant(

@@ -193,6 +193,22 @@ def test_the_ledger_is_asked_for_the_scores_of_images_that_changed(
     assert check_published(config, asked, revision(config)) == []
 
 
+def test_a_job_that_lost_its_image_has_no_scores(
+    shop: Project, asked: list[str]
+) -> None:
+    config = config_of(shop)
+    check_published(config, asked, revision(config))
+    edit_ledger(
+        config,
+        "UPDATE jobs SET images = NULL, image_error = 'image_lost' WHERE job_key = ?",
+        jobs_of(config)[7],
+    )
+    check_published(config, asked, revision(config))
+    table = pq.read_table(config.dataset_folder / "dataset.parquet")
+    assert table["score_dark"][7].as_py() is None
+    assert table["score_dark"].null_count == 2
+
+
 @pytest.mark.parametrize(
     "statement",
     [
