@@ -119,6 +119,9 @@ def read_yaml(text: str) -> Any:
         loader.dispose()
 
 
+_QUOTES = (
+    "text that begins with one of {[*&!|>%@` or contains `: ` or ` #` must be in quotes"
+)
 _ALIKE = "lines of one section begin in one column, indented with spaces"
 _IN_PLAIN_WORDS = (
     (r"expected <block end>", "the line is not indented like its neighbours", _ALIKE),
@@ -126,7 +129,7 @@ _IN_PLAIN_WORDS = (
     (
         r"mapping values are not allowed",
         "this `:` is in the middle of a value, or its line is indented deeper than its neighbours",
-        f"put a text with `: ` in quotes; {_ALIKE}",
+        f"{_QUOTES}; {_ALIKE}",
     ),
     (
         r"quoted scalar",
@@ -140,10 +143,6 @@ _IN_PLAIN_WORDS = (
     ),
 )
 """By what PyYAML says: what it means by that, and how to fix it."""
-
-_QUOTES = (
-    "text that begins with one of {[*&!|>%@` or contains `: ` or ` #` must be in quotes"
-)
 
 
 class YamlMistake(NamedTuple):
@@ -167,6 +166,16 @@ def describe_yaml_error(error: Exception) -> YamlMistake:
             hint = remedy
             break
     mark = error.problem_mark or error.context_mark
+    if hint == _ALIKE and mark and not _begins_line(mark):
+        # `prompt: {text}, in oil`: what is in braces is a value of its own.
+        said = "this follows a value that has ended already"
+        hint = _QUOTES
     if mark:
         said = f"line {mark.line + 1}, column {mark.column + 1}: {said}"
     return YamlMistake(said, hint)
+
+
+def _begins_line(mark: yaml.Mark) -> bool:
+    """Whether nothing but spaces and tabs is before a place in its line."""
+    text = mark.buffer or ""
+    return not text[mark.pointer - mark.column : mark.pointer].strip()
