@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -105,12 +106,16 @@ def make_app(site: Site, token: str, port: int) -> ASGIApp:
     routes = [
         Route("/", handlers.index),
         Route("/icon.svg", handlers.icon),
+        Route(dataset, handlers.of_dataset(handlers.add_slash)),
         Route(f"{dataset}/", handlers.of_dataset(handlers.page)),
         Route(f"{dataset}/live", handlers.of_dataset(handlers.live)),
         Route(f"{dataset}/store/{{file:path}}", handlers.of_dataset(handlers.stored)),
         Route(f"{dataset}/inputs/{{version:str}}", handlers.of_dataset(handlers.input)),
     ]
-    return Guard(Starlette(routes=routes), token, port)
+    application = Starlette(routes=routes)
+    # Its own redirects would lead to an address without the token.
+    application.router.redirect_slashes = False
+    return Guard(application, token, port)
 
 
 Handler = Callable[[Request, StoredDataset], Response]
@@ -152,6 +157,14 @@ class _Handlers:
             return await run_in_threadpool(answer, request)
 
         return answer_on_thread
+
+    def add_slash(self, request: Request, _: StoredDataset) -> Response:
+        """Send a browser to the page of a dataset whose address was typed without its last slash."""
+        # Relative, as only the guard knows the token.
+        place = f"./{quote(request.path_params['name'], safe='')}/"
+        if request.url.query:
+            place += f"?{request.url.query}"
+        return RedirectResponse(place, 307, _NEVER)
 
     def page(self, request: Request, dataset: StoredDataset) -> Response:
         """Send a page of the jobs of a dataset."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pyarrow as pa
 import pytest
@@ -91,6 +92,13 @@ def test_a_dataset_is_shown_page_by_page_as_the_report_shows_it(
     assert jobs_of(view.get("d/pets/?page=0")) == jobs_of(first)
 
 
+def test_an_address_without_its_last_slash_leads_to_the_same_page(view: View) -> None:
+    answer = view.get("d/pets?page=3")
+    assert answer.status == 307
+    place = urljoin(f"{view.base}d/pets?page=3", answer.headers["location"])
+    assert place == f"{view.base}d/pets/?page=3"
+
+
 def test_pictures_and_their_thumbnails_are_served_and_none_is_written(
     view: View, shelf: Shelf
 ) -> None:
@@ -125,6 +133,9 @@ def test_pictures_and_their_thumbnails_are_served_and_none_is_written(
         "{base}d/pets/store/images/ab/" + "0" * 64 + ".png",
         "{base}d/..%2f../",
         "{base}d/nobody/",
+        "{base}d/nobody",
+        "{base}d/pets/live/",
+        "{base}icon.svg/",
         "{base}s/pets/",
         "{base}d/pets/dataset.parquet",
         "{base}docs",
