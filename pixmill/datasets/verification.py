@@ -313,7 +313,9 @@ def _check_candidates(
     with ThreadPoolExecutor(THREADS) as pool:
         try:
             for batch in candidates.iter_batches(BATCH_ROWS):
-                others = batch.filter(pc.invert(batch["kept"]))
+                # Of one that doesn't say whether it is kept nothing else reads the picture.
+                is_kept = pc.fill_null(batch["kept"], False)
+                others = batch.filter(pc.invert(is_kept))
                 rows = others.select(_COLUMNS_OF_CANDIDATES).to_pylist()
                 if ledger and not _compare_with_ledger(ledger, rows, found):
                     ledger = None

@@ -21,6 +21,7 @@ const jobs = (() => {
   });
   let columns = noColumns();
   let count = 0;
+  let middleShape; // undefined until somebody asks: to find it all jobs are sorted, and every change of a filter asks
   const listeners = [];
 
   // A column is a list of values, or {values, at}: distinct values and the position of each row's, -1 for none.
@@ -36,6 +37,7 @@ const jobs = (() => {
 
   function add(chunk) {
     count += chunk.rows;
+    middleShape = undefined;
     for (const [name, column] of Object.entries(chunk.ours)) append(named(columns.ours, name), column);
     chunk.axes.forEach((column, k) => append(columns.axes[k], column));
     chunk.scores.forEach((score, k) => {
@@ -120,9 +122,12 @@ const jobs = (() => {
         .join(" · "),
     // How high the pictures are for a width of 1: the middle one of them, null while there are none.
     shape: () => {
-      const sized = jobs.all.filter((job) => get("width", job) && get("height", job));
-      const shapes = sized.map((job) => get("height", job) / get("width", job)).sort((a, b) => a - b);
-      return shapes[Math.floor(shapes.length / 2)] ?? null;
+      if (middleShape === undefined) {
+        const sized = jobs.all.filter((job) => get("width", job) && get("height", job));
+        const shapes = sized.map((job) => get("height", job) / get("width", job)).sort((a, b) => a - b);
+        middleShape = shapes[Math.floor(shapes.length / 2)] ?? null;
+      }
+      return middleShape;
     },
     replicates: [...new Set(columns.ours.get("replicate"))].filter((value) => value !== null).sort((a, b) => a - b),
   };
