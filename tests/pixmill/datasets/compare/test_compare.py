@@ -317,8 +317,10 @@ def test_a_file_of_a_format_that_no_store_has_is_not_opened(
     a, b = ([shelf.job(0, file_name=name)] for name in names)
     assert two(tmp_path, a, b).images.note == "1 pair could not be read"
     # Where nothing is measured the page has the pair, and opens it for its size.
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    page = write_page(two(tmp_path, a, b), tmp_path / "page").read_text()
+    with monkeypatch.context() as without_library:
+        without_library.setattr("importlib.util.find_spec", lambda _name: None)
+        found = two(tmp_path, a, b)
+    page = write_page(found, tmp_path / "page").read_text()
     assert page.count('width="1" height="1"') == 2
 
 
