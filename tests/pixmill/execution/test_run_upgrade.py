@@ -61,7 +61,8 @@ def to_version_1(config: str) -> None:
             "SELECT name, type FROM sqlite_master WHERE sql IS NOT NULL"
         ).fetchall():
             if name not in (*VERSION_1, *INDEXES_1):
-                older.execute(f"DROP {kind} {name}")
+                # The triggers of a table go with it.
+                older.execute(f"DROP {kind} IF EXISTS {name}")
         for table, names in VERSION_1.items():
             for (column,) in older.execute(
                 "SELECT name FROM pragma_table_info(?)", (table,)
