@@ -207,16 +207,19 @@ class ActiveRun:
             # What is published as it is has all the scores that there are.
             if not planned.unchanged:
                 self.scoring.finish(lambda: self.stop.is_interrupted)
+            scored_at = self.scoring.scored_at
             if self.plan.candidates:
                 # Which candidate the dataset has follows from their scores.
                 self._plan_anew()
                 planned = Planned(self.plan, revision=None)
+                # It may be one of another run, which this one has not looked at.
+                scored_at = None
             published = publish_plan(
                 planned,
                 self.ledger,
                 self.run_id,
                 whatever=is_trial,
-                scored_at=self.scoring.scored_at,
+                scored_at=scored_at,
             )
         except PixmillError as failure:
             unpublished = {"run_id": self.run_id, "reason": str(failure)}

@@ -86,6 +86,8 @@ def test_no_text_of_the_table_or_the_provider_becomes_a_path(
         "exports",
         "exports/t.csv",
         "exports/t.jsonl",
+        # The card of the Parquet file.
+        "exports/t.md",
         "exports/t.parquet",
     }
     assert all(path.isascii() and len(path) < 100 for path in before)
