@@ -24,8 +24,9 @@ SLOW_TESTS := $(call marked,slow)
 STACK_TESTS := $(call marked,stack)
 
 # No quick tests are in there, nor in files that are slow as a whole, and each test process would
-# import Prefect to find that out.
+# import Prefect to find that out. Those of the architecture are run by `make check`.
 NONE_QUICK := $(addprefix --ignore=,tests/deployments tests/flows tests/stack tests/tasks \
+	tests/test_architecture.py \
 	$(shell grep -rlE '^pytestmark = pytest\.mark\.(slow|stack)' tests --include='*.py'))
 
 .DEFAULT_GOAL := help

@@ -11,6 +11,8 @@ from tests.virtual.histories import told
 from tests.virtual.runs import Store, config_with
 from tests.virtual.service import Weather
 
+pytestmark = pytest.mark.slow
+
 MINUTE = 60.0
 DOWN, UP = 2 * MINUTE, 12 * MINUTE
 WELL = Weather(latency=(0.5, 2.0))

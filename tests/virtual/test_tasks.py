@@ -15,12 +15,11 @@ from tests.virtual.task_histories import live_through_tasks
 from tests.virtual.task_runs import FIRST, SECOND, TaskStore
 from tests.virtual.task_service import TaskWeather
 
+pytestmark = pytest.mark.slow
+
 SOAK = int(os.environ.get("PIXMILL_SOAK", "1"))
 SEEDS_OF_A_BLOCK = 15 * SOAK
-BLOCKS = [
-    pytest.param(block, marks=[pytest.mark.slow] if block >= 1 else [])
-    for block in range(8)
-]
+BLOCKS = range(8)
 QUICK = (0.05, 0.15)
 """Seconds that a submit or a poll takes."""
 HOUR = 3600.0

@@ -64,13 +64,21 @@ def write_sweep(project: Project, simulated: Simulated, **changes: Any) -> str:
 
 
 def charged(lines: list[dict[str, Any]], rows: list[dict[str, Any]]) -> Decimal:
-    """What lines of the simulator's bill come to, at the price of the row that each task was for."""
+    """What lines of the simulator's bill come to, at the price of the row that each task was for.
+
+    At the lowest price where nobody knows: the process died before it had the task's id on disk.
+    """
     widths = {row["task_id"]: row["param_width"] for row in rows}
     total = Decimal(0)
     for line in lines:
         if line["charged"]:
-            price = PRICES[line["req_key"], widths[line["task_id"]]]
-            total += Decimal(price) * line["images"]
+            price = min(
+                Decimal(price)
+                for (req_key, width), price in PRICES.items()
+                if req_key == line["req_key"]
+                and widths.get(line["task_id"], width) == width
+            )
+            total += price * line["images"]
     return total
 
 

@@ -17,6 +17,8 @@ from pixmill.tuning import CALM_CALLS, RATE_FLOOR
 from tests.conftest import Project, simulator
 from tests.pixmill.run_checks import configure_run, run_and_check, simulator_charges
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(40)
 OK, FAULT = Feedback.OK, Feedback.FAULT
 TOO_FAST, TOO_MANY = Feedback.RATE_LIMITED, Feedback.CONCURRENCY_LIMITED

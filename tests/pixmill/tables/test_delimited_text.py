@@ -274,6 +274,7 @@ def test_batches_number_their_rows_over_bad_ones_and_have_the_size_asked_for(
     ]
 
 
+@pytest.mark.slow
 def test_a_cell_of_64_megabytes_is_read_and_a_larger_one_is_an_error(
     tmp_path: Path,
 ) -> None:

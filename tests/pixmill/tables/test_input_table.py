@@ -244,6 +244,7 @@ def test_several_gzip_members_are_one_file(tmp_path: Path) -> None:
     assert batch.rows.to_pydict() == {"a": ["1", "3"], "b": ["2", "4"]}
 
 
+@pytest.mark.slow
 def test_a_decompression_bomb_is_refused_and_a_large_table_is_not(
     tmp_path: Path,
 ) -> None:

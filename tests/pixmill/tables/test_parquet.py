@@ -134,6 +134,7 @@ def test_batches_cover_all_row_groups_in_order(tmp_path: Path, size: int) -> Non
     ]
 
 
+@pytest.mark.slow
 def test_wide_rows_end_a_batch_early(tmp_path: Path) -> None:
     """G8, G11: a Parquet file that carries its images must not fill the memory."""
     images = pa.array([bytes([row]) * 4_000_000 for row in range(40)])
