@@ -1,6 +1,7 @@
 """What all tests share: a clean environment, tables and configs in a temporary folder, the simulator as a server."""
 
 import csv
+import gc
 import json
 import os
 import signal
@@ -82,6 +83,12 @@ def dry_publication_once(monkeypatch: pytest.MonkeyPatch) -> None:
             return
 
     monkeypatch.setattr(dry_publication, "publish_dry", publish_new_types)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what lives to the end out of each collection of garbage: modules, and thousands of tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

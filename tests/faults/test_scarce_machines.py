@@ -20,6 +20,7 @@ print(json.dumps(run_config(sys.argv[1])))
 """
 
 
+@pytest.mark.slow
 def test_calls_that_find_no_socket_left_were_not_sent_and_no_row_is_lost(
     project: Project,
 ) -> None:

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,6 +46,7 @@ READ: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 @examples(300)
 @given(cells=st.lists(CELLS, min_size=1, max_size=5), read=st.sampled_from(READ))
 def test_any_cell_anywhere_is_a_valid_row_or_an_invalid_one(

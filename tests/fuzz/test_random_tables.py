@@ -123,6 +123,7 @@ def test_columns_of_any_type_read_the_same_in_their_plain_form(seed: int) -> Non
             assert as_json(plain) == as_json(part), number
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore:overflow encountered in cast"
 )  # pandas prints half floats

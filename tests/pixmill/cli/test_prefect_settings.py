@@ -79,6 +79,7 @@ def test_an_api_is_found_wherever_prefect_looks(
     assert configured_api(environment) == NAMED[name][2]
 
 
+@pytest.mark.slow
 def test_prefect_itself_finds_the_same(tmp_path: Path) -> None:
     cases = [
         (str(tmp_path / str(at)), lay_out(tmp_path / str(at), case))

@@ -301,13 +301,8 @@ class Changes:
         self._chance.choice([*kinds, self.keep, self.restore])()
 
 
-@pytest.mark.parametrize(
-    "seed",
-    [
-        pytest.param(seed, marks=[pytest.mark.slow] if seed >= 1 else [])
-        for seed in range(4)
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
 def test_whatever_changes_the_dataset_is_the_one_that_the_ledger_alone_gives(
     shop: Project, asked: list[str], seed: int
 ) -> None:

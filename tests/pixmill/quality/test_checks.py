@@ -65,6 +65,7 @@ def figures(found: list[bool], there: list[bool]) -> tuple[float, float]:
     return hits / sum(there), hits / sum(found)
 
 
+@pytest.mark.slow
 def check(measured: Mapping[str, tuple[float, float]]) -> None:
     print(measured)
     for name, (recall, precision) in measured.items():

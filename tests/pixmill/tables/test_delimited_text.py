@@ -308,6 +308,7 @@ def test_a_cell_that_is_too_large_over_several_lines_is_an_error(
 cells = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     rows=st.lists(st.tuples(cells, cells, cells), max_size=6),
