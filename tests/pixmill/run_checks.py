@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from pixmill.config.loading import load_config
-from tests.conftest import Project, Simulated, results, run_config, simulator
+from tests.conftest import Project, Simulated, results, run_config
 from tests.faulty_server import Behaviour, FaultyServer, Peer, answer, message
 from tests.pixmill.provider.answer_bodies import error, success
 from tests.real_command import CommandResult
@@ -156,24 +156,6 @@ def faults_file(folder: Path, *rules: dict[str, Any]) -> Path:
     path = folder / "faults.yaml"
     path.write_text(yaml.safe_dump(list(rules)))
     return path
-
-
-def draw_candidates(project: Project, folder: Path) -> str:
-    """Run a config of three rows: the second has its second candidate, of the third all three are
-    blank. Returns its path.
-    """
-    faults = faults_file(
-        folder,
-        {"prompt": "pet 1", "times": 1, "picture": "blank"},
-        {"prompt": "pet 2", "picture": "blank"},
-    )
-    with simulator(folder, "--faults", str(faults)) as simulated:
-        project.write_rows(project.rows(3))
-        project.use_simulator(simulated)
-        until = {"where": "not flag_blank", "candidates": 3}
-        project.write_config(quality={"checks": ["blank"], "until": until})
-        run_config(project.path)
-    return project.path
 
 
 def simulator_charges(simulated: Simulated) -> Callable[[], list[Charge]]:

@@ -17,8 +17,8 @@ from pixmill.datasets.verification import verify
 from pixmill.execution.picks import record_picks
 from pixmill.ledger import open_ledger
 from tests.bucket import Bucket, bucket, cloud, moto_url, proxy
-from tests.conftest import Project, Simulated, run_config, simulator
-from tests.pixmill.run_checks import faults_file
+from tests.conftest import Project, Simulated, run_config
+from tests.pixmill.candidates import DRAWN, UNTIL, blank_pictures, summarize
 
 __all__ = ["bucket", "cloud", "moto_url", "proxy"]
 
@@ -42,22 +42,14 @@ def shop(
     project: Project, bucket: Bucket, database_url: str, tmp_path: Path
 ) -> Iterator[Shop]:
     """Four rows: the first picture of one is blank, and every picture of another."""
-    faults = faults_file(
-        tmp_path,
-        {"prompt": "pet 1", "times": 1, "picture": "blank"},
-        {"prompt": "pet 2", "picture": "blank"},
-    )
-    with simulator(tmp_path, "--faults", str(faults)) as simulated:
+    with blank_pictures(tmp_path) as simulated:
         project.write_rows(project.rows(ROWS))
         project.use_simulator(simulated)
         project.write_config(
             store=bucket.url("team"),
             ledger=database_url,
             input={"row_key": ["id"]},
-            quality={
-                "checks": ["blank"],
-                "until": {"where": "not flag_blank", "candidates": 3},
-            },
+            quality={"checks": ["blank"], "until": UNTIL},
         )
         yield Shop(project, simulated)
 
@@ -66,12 +58,6 @@ def candidates(bucket: Bucket, folder: str = "pets") -> list[dict[str, Any]]:
     """Return the rows of the bucket's list of candidates."""
     data = bucket.get(f"team/{folder}/{CANDIDATES}")
     return pq.read_table(BytesIO(data)).to_pylist()  # type: ignore[no-any-return]
-
-
-def told(bucket: Bucket, folder: str = "pets") -> list[tuple[Any, ...]]:
-    """Return of each candidate its row, its number, and whether it is accepted and kept."""
-    names = ("row_number", "candidate", "accepted", "kept")
-    return [tuple(row[name] for name in names) for row in candidates(bucket, folder)]
 
 
 def published(bucket: Bucket, name: str) -> list[Any]:
@@ -92,15 +78,7 @@ def test_candidates_are_listed_in_the_bucket_and_a_rerun_elsewhere_draws_none(
     counts = {"pictures": 4, "accepted": 3, "not_accepted": 1, "drawn": 7}
     assert first["candidates"] == counts
     assert published(bucket, "candidate") == KEPT
-    assert told(bucket) == [
-        (1, 0, True, True),
-        (2, 0, False, False),
-        (2, 1, True, True),
-        (3, 0, False, True),
-        (3, 1, False, False),
-        (3, 2, False, False),
-        (4, 0, True, True),
-    ]
+    assert summarize(candidates(bucket)) == DRAWN
     # Rejected pictures are in the store as well.
     files = {f"team/{row['file_name']}" for row in candidates(bucket)}
     assert {*bucket.keys("team/images/")} == files
@@ -149,10 +127,10 @@ def test_candidates_of_a_refused_dataset_wait_beside_it_in_the_bucket(
     shop.project.write_config(quality={"gate": ["share(accepted) == 1"]})
     assert run_config(shop.project.path)["exit_code"] == 7
     assert f"team/pets/{CANDIDATES}" not in bucket.keys("team/pets/")
-    assert len(told(bucket, "pets/refused")) == 7
+    assert len(candidates(bucket, "pets/refused")) == 7
     forget_copies(shop.project)
     accept_refused(load_config(shop.project.path))
-    assert len(told(bucket)) == 7
+    assert len(candidates(bucket)) == 7
     assert not bucket.keys("team/pets/refused/")
     # Of a config that has no candidates any more, the list would be about another dataset.
     shop.project.write_config(quality={"until": None, "gate": []})

@@ -12,22 +12,16 @@ import pytest
 from pixmill.config.loading import load_config
 from pixmill.datasets.verification import Verified, verify
 from pixmill.execution.repair import repair
-from tests.conftest import Project, run_config, simulator
+from tests.conftest import Project, run_config
+from tests.pixmill.candidates import blank_pictures, draw_candidates
 from tests.pixmill.damage import edit_ledger, flip
-from tests.pixmill.run_checks import faults_file
 
 
 @pytest.fixture
 def drawn(project: Project, tmp_path: Path) -> Iterator[Project]:
     """A project of two rows, the second of which has its second candidate."""
-    rule = {"prompt": "pet 1", "times": 1, "picture": "blank"}
-    faults = faults_file(tmp_path, rule)
-    with simulator(tmp_path, "--faults", str(faults)) as simulated:
-        project.write_rows(project.rows(2))
-        project.use_simulator(simulated)
-        until = {"where": "not flag_blank", "candidates": 3}
-        project.write_config(quality={"checks": ["blank"], "until": until})
-        run_config(project.path)
+    with blank_pictures(tmp_path) as simulated:
+        draw_candidates(project, simulated, rows=2)
         yield project
 
 

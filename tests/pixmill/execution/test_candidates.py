@@ -26,6 +26,7 @@ from tests.conftest import (
     run_config,
     simulator,
 )
+from tests.pixmill.candidates import DRAWN, UNTIL, blank_pictures, summarize
 from tests.pixmill.run_checks import (
     CheckedRun,
     faults_file,
@@ -36,19 +37,10 @@ from tests.pixmill.run_checks import (
 
 ROWS = 4
 
-UNTIL = {"where": "not flag_blank", "candidates": 3}
-
-BLANK = (
-    {"prompt": "pet 1", "times": 1, "picture": "blank"},
-    {"prompt": "pet 2", "picture": "blank"},
-)
-"""The first picture of one row is blank, and every picture of another."""
-
 
 @pytest.fixture
 def blank(tmp_path: Path) -> Iterator[Simulated]:
-    faults = faults_file(tmp_path, *BLANK)
-    with simulator(tmp_path, "--faults", str(faults)) as simulated:
+    with blank_pictures(tmp_path) as simulated:
         yield simulated
 
 
@@ -91,19 +83,7 @@ def test_a_row_asks_for_candidates_until_one_is_good(
     counts = {"pictures": 4, "accepted": 3, "not_accepted": 1, "drawn": 7}
     assert done.report["candidates"] == counts
     assert (done.report["exit_code"], done.report["calls"]) == (0, 7)
-    found = [
-        (each["row_number"], each["candidate"], each["accepted"], each["kept"])
-        for each in listed(project)
-    ]
-    assert found == [
-        (1, 0, True, True),
-        (2, 0, False, False),
-        (2, 1, True, True),
-        (3, 0, False, True),
-        (3, 1, False, False),
-        (3, 2, False, False),
-        (4, 0, True, True),
-    ]
+    assert summarize(listed(project)) == DRAWN
     reasons = {each["reason"] for each in listed(project) if not each["accepted"]}
     assert reasons == {"does not meet quality.until.where"}
     kept = {each["row_number"]: each for each in listed(project) if each["kept"]}

@@ -14,7 +14,7 @@ from pixmill.errors import PixmillError
 from pixmill.view import site as site_module
 from pixmill.view.site import Site, open_site
 from tests.conftest import Project
-from tests.pixmill.run_checks import draw_candidates
+from tests.pixmill.candidates import blank_pictures, draw_candidates
 
 REASON = "does not meet quality.until.where"
 
@@ -22,7 +22,8 @@ REASON = "does not meet quality.until.where"
 @pytest.fixture
 def drawn(project: Project, tmp_path: Path) -> Project:
     """A project of three rows: the second has its second candidate, of the third all are blank."""
-    draw_candidates(project, tmp_path)
+    with blank_pictures(tmp_path) as simulated:
+        draw_candidates(project, simulated, rows=3)
     return project
 
 

@@ -11,9 +11,9 @@ from pixmill.datasets.report import write_report
 from pixmill.execution.picks import record_picks
 from pixmill.ledger import open_ledger
 from tests.conftest import Project, Simulated, results, run_config
+from tests.pixmill.candidates import blank_pictures, draw_candidates
 from tests.pixmill.datasets.report.open_report import OpenReport
 from tests.pixmill.datasets.report.page_text import column
-from tests.pixmill.run_checks import draw_candidates
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +21,9 @@ pytestmark = pytest.mark.slow
 def test_candidates_that_were_not_kept_are_beside_the_one_that_was(
     project: Project, tmp_path: Path, open_report: Callable[..., OpenReport]
 ) -> None:
-    page = write_report(load_config(draw_candidates(project, tmp_path)))
+    with blank_pictures(tmp_path) as simulated:
+        draw_candidates(project, simulated, rows=3)
+    page = write_report(load_config(project.path))
     assert column(page, "ours", "candidate") == [0, 1, 0]
     assert column(page, "ours", "accepted") == [True, True, False]
     report = open_report(page, "view=summary")
