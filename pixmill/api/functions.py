@@ -19,6 +19,7 @@ from pixmill.config.model import Config
 from pixmill.errors import ConfigError, Interrupted, RunWarning
 from pixmill.execution.delivery import check_targets
 from pixmill.execution.prepare import prepare
+from pixmill.execution.run_summary import RunSummary
 from pixmill.execution.spending_rules import check_consent
 from pixmill.planning.plan import Plan
 from pixmill.planning.planner import plan_config
@@ -74,19 +75,8 @@ def run(
         )
     check_targets(settings)
     settings = arguments.write_frame(settings.dataset_folder / FRAMES)
-    look = InputLook()
     try:
-        with ExitStack() as stack:
-            prepared = stack.enter_context(prepare(settings, limit, look.show))
-            look.end()
-            check_consent(
-                prepared.plan,
-                prepared.to_pay,
-                yes=yes,
-                new_store=new_store,
-                ledger_exists=prepared.ledger_existed,
-            )
-            summary = carry_out(prepared, stack.pop_all())
+        summary = _pay(settings, limit, yes=yes, new_store=new_store)
     except Exception as error:
         notify_of_error(settings, error, _PLAN_IT)
         raise
@@ -101,6 +91,24 @@ def run(
     if results.exit_code:
         warnings.warn(results.reason, RunWarning, stacklevel=2)
     return results
+
+
+def _pay(
+    settings: Config, limit: int | None, *, yes: bool, new_store: bool
+) -> RunSummary:
+    """Plan a run, pay for it if that was agreed to, and publish."""
+    look = InputLook()
+    with ExitStack() as stack:
+        prepared = stack.enter_context(prepare(settings, limit, look.show))
+        look.end()
+        check_consent(
+            prepared.plan,
+            prepared.to_pay,
+            yes=yes,
+            new_store=new_store,
+            ledger_exists=prepared.ledger_existed,
+        )
+        return carry_out(prepared, stack.pop_all())
 
 
 def plan(

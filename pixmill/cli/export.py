@@ -151,13 +151,7 @@ def export(
     if has_card_beside:
         echo(f"  {card_beside(out)} says what it is: counts, costs, operation, config")
     if as_json:
-        counts = {
-            "splits": dict(done.splits),
-            "left_out": dict(done.left_out),
-            "without_input": done.without_input,
-            "disarmed": done.disarmed,
-            "columns_left_out": list(done.columns_left_out),
-        }
+        counts = done.as_dict()
         print_json({"rows": done.rows, "format": kind, "out": str(out), **counts})
 
 

@@ -200,27 +200,8 @@ class ActiveRun:
         prepared = self.prepared
         prepared.resources.close()
         error = self.stop.error
-        # A user who pays for a few rows with `--limit` wants to see just those.
-        is_trial = bool(prepared.limit) and not self.stop.is_set
         try:
-            planned = prepared.planned
-            # What is published as it is has all the scores that there are.
-            if not planned.unchanged:
-                self.scoring.finish(lambda: self.stop.is_interrupted)
-            scored_at = self.scoring.scored_at
-            if self.plan.candidates:
-                # Which candidate the dataset has follows from their scores.
-                self._plan_anew()
-                planned = Planned(self.plan, revision=None)
-                # It may be one of another run, which this one has not looked at.
-                scored_at = None
-            published = publish_plan(
-                planned,
-                self.ledger,
-                self.run_id,
-                whatever=is_trial,
-                scored_at=scored_at,
-            )
+            published = self._publish_dataset()
         except PixmillError as failure:
             unpublished = {"run_id": self.run_id, "reason": str(failure)}
             self.ledger.finish_run(self.run_id, unpublished)
@@ -250,3 +231,26 @@ class ActiveRun:
         self.summary = summary._replace(report=page)
         record_summary(self.config, self.ledger, self.summary)
         return self.summary
+
+    def _publish_dataset(self) -> Published:
+        """Score what has no scores yet, and publish what is planned in the light of them."""
+        # A user who pays for a few rows with `--limit` wants to see just those.
+        is_trial = bool(self.prepared.limit) and not self.stop.is_set
+        planned = self.prepared.planned
+        # What is published as it is has all the scores that there are.
+        if not planned.unchanged:
+            self.scoring.finish(lambda: self.stop.is_interrupted)
+        scored_at = self.scoring.scored_at
+        if self.plan.candidates:
+            # Which candidate the dataset has follows from their scores.
+            self._plan_anew()
+            planned = Planned(self.plan, revision=None)
+            # It may be one of another run, which this one has not looked at.
+            scored_at = None
+        return publish_plan(
+            planned,
+            self.ledger,
+            self.run_id,
+            whatever=is_trial,
+            scored_at=scored_at,
+        )

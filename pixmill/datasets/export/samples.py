@@ -72,6 +72,17 @@ class Exported(NamedTuple):
     columns_left_out: tuple[str, ...] = ()
     """The columns of the input that samples don't have."""
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {
+            "rows": self.rows,
+            "splits": dict(self.splits),
+            "left_out": dict(self.left_out),
+            "without_input": self.without_input,
+            "disarmed": self.disarmed,
+            "columns_left_out": list(self.columns_left_out),
+        }
+
 
 class ImageData(NamedTuple):
     """An image that was read."""
