@@ -44,9 +44,6 @@ from pixmill.view.stored_datasets import DatasetFinder, StoredDataset
 PAGE_JOBS = 1_000
 """Jobs of a page: it is there at once, and what changes of it every second is small."""
 
-SHOWN_RUNS = 3
-SHOWN_PICTURES = 6
-
 
 class _DatasetFigures(NamedTuple):
     """The figures of one version of a dataset's file."""
