@@ -205,13 +205,9 @@ class PublishedOutcomes:
         all of them."""
         if not len(self._sorted):
             return None
-        prefixes = key_prefixes(pack_keys(keys))
-        at = search_sorted(self._sorted, prefixes)
-        # What comes behind all others is compared with any of them.
-        at[at == len(self._sorted)] = 0
+        at, is_here = self._locate(key_prefixes(pack_keys(keys)))
         rows = self._rows[at].astype(np.int64)
         groups = np.searchsorted(self._begins, rows, side="right") - 1
-        is_here = (self._sorted[at] == prefixes) & (prefixes != NO_PREFIX)
         is_unchanged = is_here & ~self._is_changed[at]
         used, counts = np.unique(groups[is_unchanged], return_counts=True)
         used = np.sort(used[np.argsort(-counts)][:_GROUPS])
@@ -243,6 +239,16 @@ class PublishedOutcomes:
             outcomes = outcomes.append_column(name, published[name])
         return _Found(outcomes, is_taken & is_unchanged)
 
+    def _locate(
+        self, prefixes: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Return [prefix] where in `_sorted`, which must not be empty, each of `prefixes` is, and whether it
+        is there at all."""
+        at = search_sorted(self._sorted, prefixes)
+        # What comes behind all others is compared with any of them.
+        at[at == len(self._sorted)] = 0
+        return at, (self._sorted[at] == prefixes) & (prefixes != NO_PREFIX)
+
     def _with_scores(self, outcomes: pa.Table, published: pa.Table) -> pa.Table:
         """Return `outcomes` of the ledger with the scores of the dataset, which has `published` for the same jobs:
         they are about images, whatever else was written to a job."""
@@ -269,10 +275,9 @@ class PublishedOutcomes:
 
         Raises OSError or ArrowException.
         """
-        prefixes = key_prefixes(keys)
-        at = search_sorted(self._sorted, prefixes)
-        at[at == len(self._sorted)] = 0
-        is_here = self._sorted[at] == prefixes
+        if not len(self._sorted):
+            return pa.nulls(len(keys), pa.string())
+        at, is_here = self._locate(key_prefixes(keys))
         rows = pa.array(self._rows[at], mask=~is_here)
         return self._all_compared_images.take(rows)
 
@@ -302,10 +307,7 @@ class PublishedOutcomes:
         dataset of which that is known, and nothing was written to them since."""
         if not self._is_scored or not len(self._sorted):
             return np.zeros(len(keys), np.bool_)
-        prefixes = key_prefixes(keys)
-        at = search_sorted(self._sorted, prefixes)
-        at[at == len(self._sorted)] = 0
-        is_here = self._sorted[at] == prefixes
+        at, is_here = self._locate(key_prefixes(keys))
         return np.asarray(is_here & ~self._is_changed[at])
 
     def _read(self, groups: NDArray[np.intp]) -> list[pa.Table]:

@@ -369,6 +369,20 @@ def test_images_are_compared_again_where_one_of_them_is_another(
     assert flagged(config) == expected[change]
 
 
+def test_rows_that_come_after_a_dataset_without_any_are_compared(
+    shop: Project, asked: list[str]
+) -> None:
+    """A table begins as a header, mostly where another program fills it."""
+    config = config_of(shop)
+    give_image(config, jobs_of(config)[7], "image 3 copy")
+    score_image(config, "image 3 copy", 0.777)
+    shop.write_rows([])
+    publish_once(config, revision(config))
+    shop.write_rows(shop.rows(8))
+    check_published(config, asked, revision(config))
+    assert flagged(config) == ["r3", "r7"]
+
+
 def marked(config: Config) -> list[int]:
     """Return the positions of jobs whose images are looked at because they may lack a score."""
     with opened(config) as ledger:
