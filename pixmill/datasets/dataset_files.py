@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pixmill.config.model import Config
 from pixmill.storage.atomic_write import atomic_write, write_file
@@ -50,6 +52,11 @@ def is_intact(folder: Path) -> bool:
     )
 
 
+def json_file(record: Mapping[str, Any]) -> bytes:
+    """Return the content of a file that describes a dataset or a run, for programs and for people."""
+    return json.dumps(record, indent=1, allow_nan=False).encode()
+
+
 def keep_version(folder: Path, keep: int) -> None:
     """Give the published version a second name in `history/` and forget the oldest beyond
     `keep`."""
@@ -65,8 +72,7 @@ def keep_version(folder: Path, keep: int) -> None:
         )
         kept = history / f"{name}.parquet"
         if not kept.exists():
-            described = json.dumps(published, indent=1, allow_nan=False)
-            write_file(kept.with_suffix(".json"), described.encode())
+            write_file(kept.with_suffix(".json"), json_file(published))
             copy_file(current, kept)
     for old in sorted(history.glob("*.parquet"), reverse=True)[keep:]:
         old.unlink()

@@ -7,7 +7,6 @@ that began with it (`pixmill.datasets.page_preserving_writer`). The version that
 `history/`.
 """
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,6 +31,7 @@ from pixmill.datasets.dataset_files import (
     NEXT,
     RUNS,
     is_intact,
+    json_file,
     keep_version,
     published_files,
     utc_now,
@@ -186,35 +186,33 @@ def _publish(
         plan.table.check_unchanged()
         current = folder / DATASET
         new_file = _examine(dataset, current, rows, results.schema)
-        # A damaged version is neither kept nor a reason to leave the new one out.
-        intact = new_file.current_is_intact
         results.counts.new["invalid"] = new_invalid
         manifest = manifest_at(folder / MANIFEST)
-        published = current if intact else None
+        # A damaged version is neither kept nor a reason to leave the new one out.
+        was_intact = new_file.current_is_intact
+        published = current if was_intact else None
         gate = check_gate(plan.config, dataset, published, gate_of(manifest))
         new = Published(current, rows, results.counts, changed=False, gate=gate)
         described = _manifest(plan, run_id, new, new_file.written, origin)
-        is_wanted = whatever or not intact
+        is_wanted = whatever or not was_intact
         if left := _leave_published(plan, new, files, described, is_wanted):
             return left
-        changed = not new_file.equals_current
-        if not changed:
-            # Equal content may have been written to other pages.
+        if new_file.equals_current:
+            # Equal content may have been written to other pages, and readers of the version that is
+            # published are not disturbed.
             file = PublishedFile(current.stat().st_size, manifest["sha256"])
-            described = _manifest(plan, run_id, new, file, origin)
-        text = json.dumps(described, indent=1, allow_nan=False).encode()
-        if not changed:
-            # Readers of the version that is published are not disturbed.
+            text = json_file(_manifest(plan, run_id, new, file, origin))
             dataset.unlink()
         else:
             # There before the dataset: a publication that is killed between the dataset and its
             # manifest is completed from this.
+            text = json_file(described)
             write_file(folder / NEXT, text)
             open_store(plan.config).push(f"{plan.config.name}/{NEXT}")
-            if intact:
+            if was_intact:
                 keep_version(folder, plan.config.output.keep_versions)
     _describe(plan, text)
-    return replace(new, changed=changed)
+    return replace(new, changed=not new_file.equals_current)
 
 
 class _ExaminedFile(NamedTuple):
@@ -311,8 +309,7 @@ def write_run_report(config: Config, run_id: str, report: Mapping[str, Any]) -> 
     """Write `runs/<run_id>.json`: what the run said, and when."""
     folder = config.dataset_folder / RUNS
     folder.mkdir(parents=True, exist_ok=True)
-    said = json.dumps({**report, "at": utc_now()}, indent=1, allow_nan=False)
-    write_file(folder / f"{run_id}.json", said.encode())
+    write_file(folder / f"{run_id}.json", json_file({**report, "at": utc_now()}))
     open_store(config).push(f"{config.name}/{RUNS}/{run_id}.json")
 
 

@@ -3,7 +3,6 @@
 It is a dataset like any other, with its manifest, its invalid rows, its config and its report.
 """
 
-import json
 import shutil
 from collections.abc import Mapping
 from functools import partial
@@ -21,6 +20,7 @@ from pixmill.datasets.dataset_files import (
     REFUSED,
     copy_file,
     is_intact,
+    json_file,
     keep_version,
     published_files,
 )
@@ -68,8 +68,7 @@ def set_aside(
         put_in_place(candidates, folder / CANDIDATES)
     write_file(folder / CONFIG, config.to_yaml().encode())
     # Last: without the manifest that describes it, a dataset is not accepted.
-    described = json.dumps(manifest, indent=1, allow_nan=False)
-    write_file(folder / MANIFEST, described.encode())
+    write_file(folder / MANIFEST, json_file(manifest))
     store = open_store(config)
     for name in published_files(config):
         store.push(f"{config.name}/{REFUSED}/{name}")
@@ -135,7 +134,7 @@ def _put_in_place(config: Config) -> Refused:
     refused = refused_folder(config)
     found = _find(config)
     manifest = manifest_at(refused / MANIFEST) | {"gate": found.gate.accept().as_dict()}
-    text = json.dumps(manifest, indent=1, allow_nan=False).encode()
+    text = json_file(manifest)
     if is_intact(folder):
         keep_version(folder, config.output.keep_versions)
     # There before the dataset: if this is killed between the two, the next run completes it.
