@@ -46,11 +46,9 @@ def write_card(
     kind: Literal["imagefolder", "parquet"],
 ) -> None:
     """Write the card of the images that were exported to `folder`."""
-    # As people list them: train first.
-    splits = sorted(done.splits, key=lambda split: (split != TRAIN, split))
     files = {}
     if kind == "parquet":
-        files = {split: f"data/{split}-*.parquet" for split in splits}
+        files = {split: f"data/{split}-*.parquet" for split in _order_splits(done)}
     text = card_text(samples.dataset, samples.config, done, files, "images")
     (folder / CARD).write_text(text, encoding="utf-8")
 
@@ -113,8 +111,10 @@ def card_text(
         head["configs"] = [{"config_name": "default", "data_files": named}]
     counts = [[f"{what} here", f"{done.rows:,}"]]
     if len(done.splits) > 1:
-        splits = sorted(done.splits, key=lambda split: (split != TRAIN, split))
-        counts += [[f"of them {split}", f"{done.splits[split]:,}"] for split in splits]
+        counts += [
+            [f"of them {split}", f"{done.splits[split]:,}"]
+            for split in _order_splits(done)
+        ]
     counts += [
         [f"left out: {in_words(reason)}", f"{count:,}"]
         for reason, count in done.left_out.items()
@@ -139,6 +139,11 @@ def card_text(
         "`job_key`, the identity of its request. The config, as far as it decides what was asked "
         f"for:\n\n```yaml\n{shown}```\n"
     )
+
+
+def _order_splits(done: Exported) -> list[str]:
+    """Return the splits as people list them: train first."""
+    return sorted(done.splits, key=lambda split: (split != TRAIN, split))
 
 
 def _size_of(rows: int) -> str:
