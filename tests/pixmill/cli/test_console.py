@@ -104,12 +104,26 @@ def test_colours_say_what_kind_of_line_it_is_unless_somebody_wants_none(
         monkeypatch.setenv("NO_COLOR", "1")
         echo("next: pixmill run pets.yaml")
         print_error(UserError("there is no such table"))
+        monkeypatch.delenv("NO_COLOR")
+        monkeypatch.setenv("TERM", "dumb")
+        echo("next: pixmill view pets.yaml")
         lines = shown()
     assert lines == [
         "  \x1b[33mwarning:\x1b[0m 3 prompts are longer than 800 characters",
         "next: pixmill run pets.yaml",
         "error: there is no such table",
+        "next: pixmill view pets.yaml",
     ]
+
+
+def test_a_wide_first_column_leaves_room_for_what_goes_on_below(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = "the name of a value that takes most of the line"
+    with terminal(monkeypatch) as shown:
+        echo(f"  {name}  what it is and does")
+        lines = shown()
+    assert lines == [f"  {name}  what it", "    is and does"]
 
 
 def test_in_a_file_a_line_is_as_long_as_it_is(

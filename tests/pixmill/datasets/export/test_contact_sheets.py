@@ -213,6 +213,24 @@ def test_axes_in_step_are_one_side_of_a_sheet(tmp_path: Path) -> None:
                 assert seen == pytest.approx(picture_color(of, job), abs=3)
 
 
+def test_rows_of_one_picture_each_go_down_below_the_values_of_an_axis(
+    tmp_path: Path,
+) -> None:
+    """They would say all by themselves, but in one line of any length."""
+    of = config(tmp_path)
+    scales = axis("scale", 2, 3)
+    jobs = [
+        job
+        for at, job in enumerate(jobs_of(input_rows(4), [scales]))
+        if at in (0, 3, 4, 7)
+    ]
+    publish(of, with_images(jobs, of.store_path), [scales])
+    with Image.open(draw(of, "sheet.png")) as sheet:
+        for down, job in enumerate(rows_of(of)):
+            seen = color(sheet, down % 2, down, columns=2)
+            assert seen == pytest.approx(picture_color(of, job), abs=3)
+
+
 def read_sheets(path: Path) -> list[Image.Image]:
     """The sheets of a PNG or PDF: the pages of a PDF are JPEGs."""
     if path.suffix == ".png":
