@@ -22,6 +22,7 @@ def status(
     from pixmill.config.loading import load_config
     from pixmill.execution.run_summary import refusal
     from pixmill.execution.status import read_status
+    from pixmill.execution.stop_reasons import tasks_left
 
     found = read_status(load_config(config, overrides or ()))
     counts = found.plan.summary()
@@ -33,6 +34,8 @@ def status(
     for name in COUNTS:
         if counts[name]:
             echo(f"  {in_words(name)}: {counts[name]:,}")
+    if tasks := len(found.plan.submitted):
+        echo(f"      {tasks_left(tasks)}")
     # Those in doubt are listed with what the console shows of them.
     print_problem_rows(
         config_of,

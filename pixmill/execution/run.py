@@ -24,7 +24,7 @@ from pixmill.execution.run_summary import (
     summarize,
     update_report_page,
 )
-from pixmill.execution.stop_reasons import NOT_REACHED
+from pixmill.execution.stop_reasons import NOT_REACHED, tasks_left
 from pixmill.execution.unchanged import Planned, publish_plan
 from pixmill.ledger import MissingImages, queries
 from pixmill.planning.jobs import Job
@@ -172,6 +172,8 @@ class ActiveRun:
         if self.stop.reason:
             exit_code = int(self.stop.reason.code)
             reason = self.stop.reason.reason
+            if tasks := published.counts.still_running:
+                reason += f"; {tasks_left(tasks)}"
         else:
             left_out = self._count_left_out(published)
             exit_code, reason = judge(published, self.config.accept, left_out)

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pixmill.config.model import Budget
 from pixmill.provider.responses import Response
+from pixmill.text import counted
 from pixmill.tuning import OUTAGE_SECONDS
 
 
@@ -32,6 +33,15 @@ class StopReason(NamedTuple):
 def most_severe(known: StopReason | None, news: StopReason) -> StopReason:
     """Return the reason that counts: of equal ones the first."""
     return news if known is None or news.code > known.code else known
+
+
+def tasks_left(tasks: int) -> str:
+    """Return what becomes of tasks that a run has not waited for."""
+    verb = "works" if tasks == 1 else "work"
+    return (
+        f"{counted(tasks, 'task')} still {verb} at the provider: the next run asks for the result, "
+        "and pays nothing for it"
+    )
 
 
 def interruption(by: str, *, is_retry: bool) -> StopReason:

@@ -200,6 +200,13 @@ def _broken(answer: Response, body: bytes) -> Response:
         f"HTTP {answer.http_status}, but the body of {len(body)} bytes "
         "is not a complete answer"
     )
+    # Whole, as JSON or as a page, and without a code of the service, which are numbers.
+    is_whole = parse_json(body) is not None or body.lstrip().startswith(b"<")
+    if is_whole and not (answer.code or "").isdecimal():
+        message = (
+            f"HTTP {answer.http_status}, but the body is not an answer of this API: something else "
+            "answers there; check provider.base_url and provider.path"
+        )
     return replace(
         answer,
         code="broken_answer",

@@ -17,7 +17,7 @@ from tests.conftest import (
 )
 from tests.fork_server import RUN, fork_code
 from tests.pixmill.run_checks import ledger
-from tests.real_command import wait_until
+from tests.real_command import Command, wait_until
 
 REQ_KEY = "jimeng_t2i_v31"
 
@@ -179,6 +179,27 @@ def test_an_interrupted_run_submits_nothing_more_and_waits_for_its_tasks(
         assert report.exit_code == 130
         assert report.succeeded == report.calls == submits(simulated).total()
         assert tasks_out(config) == 0
+
+
+def test_an_interrupted_run_and_status_say_how_many_tasks_still_work(
+    project: Project, pixmill: Command
+) -> None:
+    with simulator(project.folder, "--latency", "3600") as simulated:
+        config = write_tasks(
+            project, simulated, 6, limits={"concurrency": 3, "task_timeout_seconds": 1}
+        )
+        with prepare(load_config(config)) as prepared:
+            run = prepared.start()
+            payer = threading.Thread(target=pay_for_chunks, args=(run,))
+            payer.start()
+            wait_until(lambda: run.executor.progress().tasks == 3, "tasks")
+            run.interrupt("SIGINT")
+            payer.join()
+            report = run.finish()
+        left = "3 tasks still work at the provider: the next run asks for the result"
+        assert report.exit_code == 130
+        assert left in report.reason
+        assert left in pixmill("status", config).stderr
 
 
 def test_operations_do_not_wait_for_each_other_s_tasks(project: Project) -> None:

@@ -49,6 +49,28 @@ def test_a_body_without_a_code_is_read_by_its_status_and_kept(
     assert f"HTTP {status}" in (answer.message or "")
 
 
+@pytest.mark.parametrize(
+    ("body", "foreign"),
+    [
+        (HTML, True),
+        (b'{"created": 17, "data": [{"url": "https://h/1"}]}', True),
+        (b'{"code": "success", "data": {"task_id": "7"}}', True),
+        (b'{"id": "7", "status": "queued"}', True),
+        (b'{"created": 17, "data": [{"ur', False),
+        (b"", False),
+    ],
+)
+def test_what_answers_in_the_place_of_this_api_is_named(
+    body: bytes, foreign: bool
+) -> None:
+    """In doubt all the same: nobody knows what it passed on."""
+    answer = read(body, 200)
+    assert (answer.verdict, answer.code) == (Verdict.IN_DOUBT, "broken_answer")
+    message = answer.message or ""
+    assert ("not an answer of this API" in message) == foreign
+    assert ("not a complete answer" in message) != foreign
+
+
 def test_a_redirect_says_what_to_check() -> None:
     """D14."""
     assert read(b"", 302, Location="https://elsewhere/").message == (
