@@ -14,6 +14,7 @@ what the service itself says about the task counts; everything else means to ask
 | a service code of moderation or a failure      | as the operation's table has |
 | 50500, 50501, where the table retries them     | RETRY: the task is dead      |
 | rejected credentials, a wrong `req_key`        | STOP: the task lives on      |
+| an object of another API                       | STOP, `not_passed_on`        |
 | 50429, 50430, any other fault, no answer       | RUNNING                      |
 
 Source of the states: the pages of Volcengine's asynchronous image operations, such as docs/85621/1756900.
@@ -55,13 +56,7 @@ def read_submit(reply: Reply, table: CodeTable) -> Response:
             message="the provider reported success, but no task_id: nobody can ask for the result",
         )
     if _is_of_another_api(statement):
-        return replace(
-            answer,
-            verdict=Verdict.STOP,
-            code="not_passed_on",
-            message="what answers is another API: this gateway does not pass asynchronous "
-            "operations on to the service; check provider.base_url and provider.path",
-        )
+        return _not_passed_on(answer)
     return name_without_code(answer, reply)
 
 
@@ -69,6 +64,8 @@ def read_result(reply: Reply, table: CodeTable, task_id: str) -> Response:
     """Return what `reply` to a poll says of the task `task_id` under the `table` of an operation."""
     answer, statement = classify_reply(reply, table)
     answer = replace(answer, task_id=task_id, provider_ms=None)
+    if _is_of_another_api(statement):
+        return _not_passed_on(answer)
     match answer.verdict:
         case Verdict.SUCCEEDED:
             return _read_status(answer, statement)
@@ -122,6 +119,16 @@ def _is_said_by_service(answer: Response, table: CodeTable) -> bool:
     code = answer.code or ""
     is_number = code.removeprefix("-").isdecimal() and code != str(answer.http_status)
     return code in table or is_number
+
+
+def _not_passed_on(answer: Response) -> Response:
+    return replace(
+        answer,
+        verdict=Verdict.STOP,
+        code="not_passed_on",
+        message="what answers is another API: this gateway does not pass asynchronous "
+        "operations on to the service; check provider.base_url and provider.path",
+    )
 
 
 def _is_of_another_api(statement: Statement) -> bool:

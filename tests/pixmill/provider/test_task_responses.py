@@ -112,6 +112,14 @@ def test_a_gateway_that_answers_with_another_api_is_named_and_ends_the_run(
     assert "provider.path" in (answer.message or "")
 
 
+def test_a_poll_that_another_api_answers_stops_the_run_and_leaves_the_task() -> None:
+    """A gateway that takes submits and passes no polls on would be asked for hours."""
+    answer = poll({"object": "task", "status": "generating", "progress": 0})
+    assert (answer.verdict, answer.code) == (Verdict.STOP, "not_passed_on")
+    assert answer.task_id == TASK
+    assert "another API" in (answer.message or "")
+
+
 @pytest.mark.parametrize(
     ("body", "status", "verdict", "code", "charged"),
     [
