@@ -436,6 +436,17 @@ def test_a_person_rejects_candidates_and_the_next_ones_are_asked_for(
     assert run(project, blank).column("candidate") == [0, 2, 0, 0]
 
 
+def test_what_a_person_rejects_is_not_kept_where_no_candidate_is_good(
+    project: Project, blank: Simulated
+) -> None:
+    configure(project, blank)
+    project.write_config(input={"row_key": ["id"]})
+    assert run(project, blank).column("candidate") == [0, 1, 0, 0]
+    reject(project, "r2,base,0,reject")
+    second = run(project, blank)
+    assert (second.report["calls"], second.column("candidate")) == (0, [0, 1, 1, 0])
+
+
 def test_a_pick_that_means_no_candidate_is_refused(
     project: Project, blank: Simulated
 ) -> None:
