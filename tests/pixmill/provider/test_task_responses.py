@@ -21,7 +21,6 @@ from tests.pixmill.provider.answer_bodies import (
 from tests.pixmill.provider.recorded import BODY, KEY, RecordingServer, as_json, opened
 
 TASK = "7392616336519610409"
-TABLE = code_table("jimeng_t2i_v31")
 ANY_TABLE = code_table("some_key")
 
 
