@@ -273,4 +273,5 @@ def in_nfc(texts: pa.Array) -> pa.Array:
 
 def is_blank(texts: Any) -> Any:
     """Return a mask of texts (Arrow strings) that are missing or white space."""
-    return pc.equal(pc.utf8_trim_whitespace(pc.fill_null(texts, "")), "")
+    filled = pc.fill_null(texts, "")
+    return pc.or_(pc.equal(pc.binary_length(filled), 0), pc.utf8_is_space(filled))

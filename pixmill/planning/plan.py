@@ -267,6 +267,8 @@ class Plan:
     def batches(self, only_rows: NDArray[np.bool_] | None = None) -> Iterator[JobBatch]:
         """Stream the jobs again, as the plan found them: all batches, or those that hold a row that
         `only_rows` marks."""
+        if only_rows is not None and not only_rows.any():
+            return
         for batch in row_batches(self.table, self.expander):
             # The masks, keys and seeds are those of the table that was agreed to.
             self.table.check_unchanged()
@@ -290,6 +292,9 @@ class Plan:
                         judgements=self.candidates.judgements[here],
                     )
                 yield jobs_of_batch
+            if only_rows is not None and not only_rows[end:].any():
+                # Nobody wants what follows, which may be most of a large table.
+                return
 
     def pending_jobs(self, limit: int | None = None) -> Iterator[Job]:
         """Stream the jobs with a task that is out, then those to pay for, at most `limit` of these.

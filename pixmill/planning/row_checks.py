@@ -233,7 +233,8 @@ def url_problems(
     """
     # Among them localhost and *.localhost, which look like public names.
     local = pc.match_substring(urls, "local", ignore_case=True)
-    short = pc.less(pc.fill_null(pc.utf8_length(urls), 0), _PLAIN_LENGTH)
+    # In bytes, which are known: what the expression matches is ASCII.
+    short = pc.less(pc.fill_null(pc.binary_length(urls), 0), _PLAIN_LENGTH)
     public = pc.and_not(pc.match_substring_regex(urls, _PLAIN_URL), local)
     plain = pc.and_(pc.fill_null(public, False), short)
     # What the expression does not know as plain is rare, and gets a look by itself.

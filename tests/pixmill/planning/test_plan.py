@@ -6,8 +6,10 @@ import json
 import os
 import random
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,8 +18,9 @@ from PIL import Image
 
 from pixmill.config.loading import load_config
 from pixmill.errors import ConfigError, TableError
-from pixmill.planning.plan import Plan
+from pixmill.planning.plan import BATCH_JOBS, Plan
 from pixmill.planning.planner import make_plan
+from pixmill.tables import InputTable, RowBatch
 from tests.conftest import Project
 
 GOOD = "https://images.example.com/cat.jpg"
@@ -204,6 +207,37 @@ def test_the_limit_takes_the_first_pending_rows(project: Project) -> None:
     plan = plan_of(project, project.rows(10))
     assert [job.row_number for job in plan.pending_jobs(3)] == [1, 2, 3]
     assert list(plan.pending_jobs(0)) == []
+
+
+@dataclass
+class CountedTable:
+    """A table that counts the rows that are read of it."""
+
+    table: InputTable
+    rows_read: int = 0
+
+    def batches(self, size: int) -> Iterator[RowBatch]:
+        for batch in self.table.batches(size):
+            self.rows_read += batch.rows.num_rows
+            yield batch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.table, name)
+
+
+def test_the_table_is_read_again_only_as_far_as_jobs_are_wanted(
+    project: Project,
+) -> None:
+    # Batches of eight rows.
+    plan = plan_of(project, project.rows(40), seed={"replicates": BATCH_JOBS // 8})
+    table = CountedTable(plan.table)
+    counted = replace(plan, table=cast(InputTable, table))
+    assert list(counted.jobs_to_pay(0)) == []
+    assert table.rows_read == 0
+    assert len(list(counted.jobs_to_pay(1))) == 1
+    # While one is looked at, the next is read.
+    assert table.rows_read == 16
+    assert len(list(counted.batches())) == 5
 
 
 def test_a_prompt_template_is_filled_from_the_row(project: Project) -> None:
