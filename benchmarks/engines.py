@@ -56,7 +56,8 @@ def steady_rate(ledger: Path, jobs: int) -> float:
         rows = connection.execute(
             "SELECT answered_at FROM attempts ORDER BY answered_at"
         ).fetchall()
-    first, last = rows[jobs // 10][0], rows[-jobs // 10][0]
+    first: int = rows[jobs // 10][0]
+    last: int = rows[-jobs // 10][0]
     return 0.8 * jobs / ((last - first) / 1e6)
 
 

@@ -125,8 +125,8 @@ def measure(scenario: Scenario) -> Measured:
             json.loads(line)
             for line in (folder / "bill.jsonl").read_text().splitlines()
         ]
-    served = []
-    throttled = []
+    served: list[float] = []
+    throttled: list[float] = []
     for line in lines:
         at = datetime.fromisoformat(line["time"]).timestamp() - began
         (throttled if line["code"] in THROTTLED else served).append(at)

@@ -33,7 +33,7 @@ def ours(folder: Path, url: str, jobs: int, concurrency: int) -> float:
         before = time.perf_counter()
         pay(run)
         seconds = time.perf_counter() - before
-        if run.finish()["succeeded"] != jobs:
+        if run.finish().succeeded != jobs:
             raise SystemExit("some jobs did not succeed")
     return jobs / seconds
 

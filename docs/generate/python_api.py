@@ -62,7 +62,7 @@ def make_page() -> str:
     functions = "\n".join(_function_section(*named) for named in FUNCTIONS)
     flows = "\n".join(_function_section(*named) for named in FLOWS)
     kinds = (
-        (f"`{name}`", f"`{kind.__base__.__name__}`", _summary(kind))
+        (f"`{name}`", f"`{kind.__bases__[0].__name__}`", _summary(kind))
         for name, kind in vars(errors).items()
         # Not what the module imports.
         if isinstance(kind, type) and kind.__module__ == errors.__name__

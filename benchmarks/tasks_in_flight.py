@@ -1,6 +1,6 @@
 """What 200 tasks of 20 s in flight take of a process, beside 200 synchronous calls of the same length.
 
-    python benchmarks/tasks.py [JOBS]      # default: 400
+    python benchmarks/tasks_in_flight.py [JOBS]      # default: 400
 
 Each in a process of its own, on a simulator of its own; images stay at their URLs. What a process took before its
 first call is subtracted. A minute and a half.
