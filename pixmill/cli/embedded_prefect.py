@@ -23,6 +23,7 @@ from pixmill.cli.console import echo
 from pixmill.cli.own_packages import prefer_own_packages
 from pixmill.cli.pandas_block import allow_pandas
 from pixmill.cli.prefect_settings import (
+    check_proxies,
     check_settings,
     client_settings,
     configure_prefect,
@@ -197,6 +198,7 @@ class PrefectServer:
         # What Prefect or a user's own tasks import is none of this command's business.
         allow_pandas()
         check_settings()
+        check_proxies()
         if embedded:
             # While the server starts on another processor, which takes longer.
             prefer_own_packages()

@@ -164,15 +164,31 @@ def keep_loopback_off_proxies() -> None:
     can't use, whatever NO_PROXY says. The ones that it can are left for buckets.
     """
     for name in list(os.environ):
-        if name.lower() == "all_proxy" or (
-            name.lower() in _PROXIES and not _is_usable(name)
-        ):
+        if _is_proxy(name) and (name.lower() == "all_proxy" or not _is_usable(name)):
             del os.environ[name]
     for name in ("NO_PROXY", "no_proxy"):
         hosts = (host.strip() for host in os.environ.get(name, "").split(","))
         plain = (host.strip("[]") for host in hosts)
         known = [host for host in plain if _NO_PROXY.fullmatch(host)]
         os.environ[name] = ",".join(dict.fromkeys([*known, "127.0.0.1", "localhost"]))
+
+
+def check_proxies() -> None:
+    """Raise ConfigError where the environment names a proxy that Prefect's client can't use.
+
+    An API on another machine is reached through it: it can't be left out there.
+    """
+    from httpx import Client, InvalidURL
+
+    try:
+        Client().close()
+    except (ImportError, ValueError, InvalidURL):
+        odd = [name for name in os.environ if _is_proxy(name) and not _is_usable(name)]
+        raise ConfigError(
+            f"Prefect's client can't use the proxy in {' or '.join(sorted(odd) or ['NO_PROXY'])}",
+            hint="name an http:// proxy there, or unset it (a socks5:// one needs the package "
+            "socksio); nothing was sent",
+        ) from None
 
 
 def _leave_out_broken_certificates() -> None:
@@ -199,6 +215,10 @@ def is_on_this_machine(url: str) -> bool:
         return is_loopback(urlsplit(url).hostname or "")
     except ValueError:
         return False
+
+
+def _is_proxy(name: str) -> bool:
+    return name.lower() in _PROXIES
 
 
 def _is_usable(name: str) -> bool:

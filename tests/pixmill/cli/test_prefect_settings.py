@@ -12,6 +12,7 @@ import pytest
 
 from pixmill.cli.embedded_prefect import EmbeddedServer
 from pixmill.cli.prefect_settings import (
+    check_proxies,
     client_settings,
     configured_api,
     keep_loopback_off_proxies,
@@ -140,6 +141,29 @@ def test_no_list_of_hosts_without_a_proxy_is_too_odd_for_prefect(
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:8080")
     is_direct()
     assert os.environ["HTTPS_PROXY"] == "http://proxy:8080"  # a bucket may need it
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ALL_PROXY", "socks5://proxy:1080"),
+        ("https_proxy", "socks4://proxy:1080"),
+        ("HTTP_PROXY", "http://proxy:port"),
+        ("NO_PROXY", "http://[::1"),
+    ],
+)
+def test_a_proxy_that_prefect_can_not_use_is_named_before_its_api_is_asked(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:8080")
+    check_proxies()
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError) as caught:
+        check_proxies()
+    assert str(caught.value) == f"Prefect's client can't use the proxy in {variable}"
+    assert value not in (caught.value.hint or "")
 
 
 def is_direct() -> None:
