@@ -103,18 +103,16 @@ def make_sample(image: Image.Image) -> Sample:
 
 def score_blank(sample: Sample) -> float:
     """Return how much there is to see: 0 for one colour, whatever noise lies over it."""
-    content = max(_measure_content(sample.small, side) for side in _BLANK_GRIDS)
+    content = 0.0
+    for side in _BLANK_GRIDS:
+        # [cell, color], and [cell]: by how many levels each differs from the ground.
+        cells = _shrink(sample.small, side).reshape(-1, 3)
+        ground = np.median(cells, axis=0)
+        distances = np.abs(cells - ground).max(axis=1)
+        # Sorted no further than that the last ones are those that differ most.
+        ordered = np.partition(distances, -_BLANK_CELLS)
+        content = max(content, float(ordered[-_BLANK_CELLS]))
     return min(1.0, content / _BLANK_SCALE)
-
-
-def _measure_content(image: Image.Image, side: int) -> float:
-    """Return by how many levels the cells of a grid differ from the ground."""
-    cells = _shrink(image, side).reshape(-1, 3)
-    ground = np.median(cells, axis=0)
-    distances = np.abs(cells - ground).max(axis=1)
-    # Sorted no further than that the last ones are those that differ most.
-    ordered = np.partition(distances, -_BLANK_CELLS)
-    return float(ordered[-_BLANK_CELLS])
 
 
 def score_dark(sample: Sample) -> float:
@@ -147,16 +145,19 @@ def score_blurred(sample: Sample) -> float:
     if min(grid) < 3:
         # So few pixels are an icon, whose edges are all within one of them.
         return 1.0
-    step = _find_highest_steps(picture, _TILE, grid)
+    step = _find_strongest_changes(picture, _TILE, grid)
     edge = np.zeros(grid, np.float32)
     whole = np.full(grid, _EPSILON, np.float32)
     for level in range(1, _LEVELS + 1):
         picture = _halve(picture)
         side = _TILE >> level
         if level in _EDGE_LEVELS:
-            edge = np.maximum(edge, _find_strongest_edges(picture, side, grid))
+            # An edge is where one step differs from the next: a slope that is even is none.
+            strongest_bends = _find_strongest_changes(picture, side, grid, order=2)
+            edge = np.maximum(edge, strongest_bends / np.float32(2))
         if level in _STEP_LEVELS:
-            whole = np.maximum(whole, _find_highest_steps(picture, side, grid))
+            highest_steps = _find_strongest_changes(picture, side, grid)
+            whole = np.maximum(whole, highest_steps)
     strongest = float(np.percentile(edge, 98))
     has_edge = edge >= max(_LEAST_EDGE, _LEAST_OF_STRONGEST * strongest)
     if np.count_nonzero(has_edge) < _LEAST_TILES:
@@ -177,40 +178,25 @@ def _halve(picture: Plane) -> Plane:
     return sums * np.float32(0.25)
 
 
-def _find_highest_steps(picture: Plane, side: int, grid: _Grid) -> Plane:
-    """Return [row, column] the highest step from a pixel to the next in each tile of `side` x `side` pixels."""
+def _find_strongest_changes(
+    picture: Plane,
+    side: int,
+    grid: _Grid,
+    order: int = 1,
+) -> Plane:
+    """Return [row, column] the strongest change in each tile of `side` x `side` pixels: from a pixel
+    to the next, or of order 2 from one such step to the next."""
     height = grid.rows * side
     width = grid.columns * side
-    # The steps of the last pixels lead out of the tiles.
-    part = picture[: height + 1, : width + 1]
-    across = np.diff(part[:height], axis=1)
-    down = np.diff(part[:, :width], axis=0)
+    # The changes of the last pixels lead out of the tiles.
+    part = picture[: height + order, : width + order]
+    across = np.diff(part[:height], n=order, axis=1)
+    down = np.diff(part[:, :width], n=order, axis=0)
     # In place, as new arrays would take as long as all else here.
-    steps = np.abs(across, out=across)
-    np.maximum(steps, np.abs(down, out=down), out=steps)
-    return _find_maxima(steps, side)
-
-
-def _find_strongest_edges(picture: Plane, side: int, grid: _Grid) -> Plane:
-    """Return [row, column] half the strongest change from one step to the next in each tile: a slope that is
-    even has none."""
-    height = grid.rows * side
-    width = grid.columns * side
-    part = picture[: height + 2, : width + 2]
-    across = np.diff(part[:height], n=2, axis=1)
-    down = np.diff(part[:, :width], n=2, axis=0)
     changes = np.abs(across, out=across)
     np.maximum(changes, np.abs(down, out=down), out=changes)
-    return _find_maxima(changes, side) / np.float32(2)
-
-
-def _find_maxima(values: Plane, side: int) -> Plane:
-    """Return the largest value of each tile of `side` x `side`."""
-    height, width = values.shape
-    rows = height // side
-    columns = width // side
-    of_rows = values.reshape(rows, side, width).max(axis=1)
-    maxima: Plane = of_rows.reshape(rows, columns, side).max(axis=2)
+    of_rows = changes.reshape(grid.rows, side, width).max(axis=1)
+    maxima: Plane = of_rows.reshape(grid.rows, grid.columns, side).max(axis=2)
     return maxima
 
 

@@ -111,7 +111,16 @@ class ImageScorers:
             asked[name] = found | {(sha256, "") for sha256, _ in found}
         unscored = []
         for picture in pictures:
-            wanted = [name for name in asked if _lacks(picture, name, asked[name])]
+            wanted = []
+            for name, known in asked.items():
+                part = ""
+                if name == "unchanged":
+                    # Without an input image there is nothing to compare with.
+                    if picture.source is None:
+                        continue
+                    part = picture.source_sha256
+                if (picture.sha256, part) not in known:
+                    wanted.append(name)
             if wanted:
                 unscored.append(_Unscored(picture, wanted))
         return unscored
@@ -185,12 +194,3 @@ class ImageScorers:
         if not self.failures[name, reason]:
             log.warning("no score of %s for an image: %s", name, reason)
         self.failures[name, reason] += 1
-
-
-def _lacks(picture: ScoredImage, name: str, asked: set[tuple[str, str]]) -> bool:
-    """Whether a picture is still to be scored, by the pictures and parts that the scorer was `asked` about."""
-    if name == "unchanged":
-        # Without an input image there is nothing to compare with.
-        is_known = (picture.sha256, picture.source_sha256) in asked
-        return picture.source is not None and not is_known
-    return (picture.sha256, "") not in asked

@@ -9,7 +9,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from pixmill.config.model import Quality
 from pixmill.ledger import Ledger
@@ -93,7 +92,9 @@ class ScoreColumns:
 
         Of rows that are `ARE_KNOWN` in `known`, nobody is asked for the columns that `known` has.
         """
-        is_missing = _mark_missing(len(images), known)
+        is_missing = np.ones(len(images), np.bool_)
+        if known is not None and ARE_KNOWN in known.column_names:
+            is_missing = ~known[ARE_KNOWN].to_numpy()
         missing = pa.array(np.flatnonzero(is_missing))
         missing_images = images.take(missing)
         missing_inputs = inputs.take(missing)
@@ -112,13 +113,6 @@ class ScoreColumns:
             if column.threshold is not None:
                 found[f"flag_{name}"] = pc.less(scores, column.threshold)
         return found
-
-
-def _mark_missing(rows: int, known: pa.Table | None) -> NDArray[np.bool_]:
-    """Mark the rows whose scores `known` does not have."""
-    if known is None or ARE_KNOWN not in known.column_names:
-        return np.ones(rows, np.bool_)
-    return np.asarray(~known[ARE_KNOWN].to_numpy())
 
 
 def open_image_scores(quality: Quality, ledger: Ledger) -> dict[str, ScoreColumn]:

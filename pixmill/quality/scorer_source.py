@@ -28,6 +28,15 @@ class ScorerSource(NamedTuple):
         """Whether it is in a file that is no module by itself."""
         return self.place.endswith(".py")
 
+    def find_file(self) -> Path:
+        """Return the file that it is in. Raises ImportError where there is no such module."""
+        if self.is_file:
+            return Path(self.place)
+        spec = importlib.util.find_spec(self.place)
+        if spec is None or not spec.origin:
+            raise ImportError(f"there is no module {self.place!r}")
+        return Path(spec.origin)
+
 
 def find_scorer(name: str, place: str) -> ScorerSource:
     """Return where the scorer `name` is: `place` is `module:function`, `file.py:function`, or the
@@ -49,7 +58,7 @@ def version_of(name: str, source: ScorerSource) -> str:
     """Return what a scorer's scores are kept under: its attribute `version`, where the file says
     `function.version = "2"`, else a hash of the file. Raises UserError where that can't be read."""
     try:
-        text = _file_of(source).read_bytes()
+        text = source.find_file().read_bytes()
         version = _declared_version(ast.parse(text), source.function)
     except (OSError, ImportError, ValueError, SyntaxError) as error:
         raise UserError(
@@ -75,15 +84,6 @@ def load_scorer(source: ScorerSource) -> Callable[..., Any]:
     for name in source.function.split("."):
         found = getattr(found, name)
     return found  # type: ignore[no-any-return]
-
-
-def _file_of(source: ScorerSource) -> Path:
-    if source.is_file:
-        return Path(source.place)
-    spec = importlib.util.find_spec(source.place)
-    if spec is None or not spec.origin:
-        raise ImportError(f"there is no module {source.place!r}")
-    return Path(spec.origin)
 
 
 def _declared_version(module: ast.Module, function: str) -> str | None:

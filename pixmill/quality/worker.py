@@ -50,24 +50,24 @@ _CHECKS: Mapping[str, Callable[[Sample], float]] = {
 
 def check_pictures(pictures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return what the built-in checks named in `wanted` find, or the `reason` why they can't."""
-    return [_check_one(picture) for picture in pictures]
-
-
-def _check_one(picture: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        sample = open_sample(Path(picture["path"]))
+    answers: list[dict[str, Any]] = []
+    for picture in pictures:
         found: dict[str, Any] = {}
-        for name in picture["wanted"]:
-            if name == "duplicate":
-                found[name] = b64encode(sign(sample)).decode()
-            elif name != "unchanged":
-                found[name] = _CHECKS[name](sample)
-            elif picture["source"]:
-                source = _open_source(picture["source"])
-                found[name] = score_unchanged(sample, source)
-    except Exception as error:
-        return {"reason": _describe(error)}
-    return {"found": found}
+        try:
+            sample = open_sample(Path(picture["path"]))
+            for name in picture["wanted"]:
+                if name == "duplicate":
+                    found[name] = b64encode(sign(sample)).decode()
+                elif name != "unchanged":
+                    found[name] = _CHECKS[name](sample)
+                elif picture["source"]:
+                    source = _open_source(picture["source"])
+                    found[name] = score_unchanged(sample, source)
+        except Exception as error:
+            answers.append({"reason": _describe(error)})
+        else:
+            answers.append({"found": found})
+    return answers
 
 
 @lru_cache(maxsize=4)

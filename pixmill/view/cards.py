@@ -83,9 +83,7 @@ def make_card(
         runs=tuple(
             f"{run.when} · {counted(run.calls, 'call')} · {run.outcome}" for run in runs
         ),
-        pictures=_name_thumbnails(
-            dataset, _choose_images(dataset, ledgers, under_way), sources
-        ),
+        pictures=_choose_pictures(dataset, ledgers, under_way, sources),
     )
 
 
@@ -100,21 +98,19 @@ def _share_outcomes(dataset: StoredDataset) -> tuple[Share, ...]:
     )
 
 
-def _choose_images(
-    dataset: StoredDataset, ledgers: StoreLedgers, run: PastRun | None
-) -> Sequence[str]:
-    """Return the names of some images: the newest of a run under way, or those that are published."""
+def _choose_pictures(
+    dataset: StoredDataset,
+    ledgers: StoreLedgers,
+    run: PastRun | None,
+    sources: PictureSources,
+) -> tuple[str, ...]:
+    """Return the addresses of thumbnails: of the newest images of a run under way, or of published ones."""
     names: Sequence[str] = ()
     if run is not None:
         ledger = ledgers.open(dataset.config)
         names = newest_images(ledger, run.run_id, SHOWN_PICTURES)
-    return names or published_images(dataset.file, SHOWN_PICTURES)
-
-
-def _name_thumbnails(
-    dataset: StoredDataset, names: Sequence[str], sources: PictureSources
-) -> tuple[str, ...]:
-    """Return the addresses of the thumbnails of images of the store."""
+    if not names:
+        names = published_images(dataset.file, SHOWN_PICTURES)
     addresses = []
     for name in names:
         # What a damaged file says about an image is not followed.
