@@ -77,7 +77,10 @@ class Sample(NamedTuple):
     and need not be in its place to the pixel."""
 
 
-def open_sample(source: Path | bytes, side: int = WORKING_SIDE) -> Sample:
+def open_sample(
+    source: Path | bytes,
+    side: int = WORKING_SIDE,
+) -> Sample:
     """Decode a picture for the checks, its long side at least `side`: an input image that outputs
     are compared with may be smaller. Raises what Pillow raises where it is damaged."""
     file = BytesIO(source) if isinstance(source, bytes) else source
@@ -97,21 +100,28 @@ def make_sample(image: Image.Image) -> Sample:
     factor = max(rgb.size) // WORKING_SIDE
     if factor > 1:
         rgb = rgb.reduce(factor)
-    small = rgb.reduce(4) if min(rgb.size) >= 4 * _LEAST_SMALL else rgb
-    return Sample(rgb, rgb.convert("L"), small)
+    small = rgb
+    if min(rgb.size) >= 4 * _LEAST_SMALL:
+        small = rgb.reduce(4)
+    luma = rgb.convert("L")
+    return Sample(rgb, luma, small)
 
 
 def score_blank(sample: Sample) -> float:
     """Return how much there is to see: 0 for one colour, whatever noise lies over it."""
     content = 0.0
     for side in _BLANK_GRIDS:
-        # [cell, color], and [cell]: by how many levels each differs from the ground.
-        cells = _shrink(sample.small, side).reshape(-1, 3)
+        grid = _shrink(sample.small, side)
+        # [cell, color]
+        cells = grid.reshape(-1, 3)
         ground = np.median(cells, axis=0)
-        distances = np.abs(cells - ground).max(axis=1)
+        # [cell]: by how many levels each differs from the ground.
+        differences = np.abs(cells - ground)
+        distances = differences.max(axis=1)
         # Sorted no further than that the last ones are those that differ most.
         ordered = np.partition(distances, -_BLANK_CELLS)
-        content = max(content, float(ordered[-_BLANK_CELLS]))
+        of_grid = float(ordered[-_BLANK_CELLS])
+        content = max(content, of_grid)
     return min(1.0, content / _BLANK_SCALE)
 
 
@@ -121,7 +131,8 @@ def score_dark(sample: Sample) -> float:
     # From white on: how many pixels are at least so bright.
     brighter = np.cumsum(counts[::-1])
     pixels = brighter[-1]
-    below_white = int(np.searchsorted(brighter, _BRIGHT_SHARE * pixels))
+    needed = _BRIGHT_SHARE * pixels
+    below_white = int(np.searchsorted(brighter, needed))
     return (255 - below_white) / 255
 
 
@@ -153,20 +164,32 @@ def score_blurred(sample: Sample) -> float:
         side = _TILE >> level
         if level in _EDGE_LEVELS:
             # An edge is where one step differs from the next: a slope that is even is none.
-            strongest_bends = _find_strongest_changes(picture, side, grid, order=2)
+            strongest_bends = _find_strongest_changes(
+                picture,
+                side,
+                grid,
+                order=2,
+            )
             edge = np.maximum(edge, strongest_bends / np.float32(2))
         if level in _STEP_LEVELS:
-            highest_steps = _find_strongest_changes(picture, side, grid)
+            highest_steps = _find_strongest_changes(
+                picture,
+                side,
+                grid,
+            )
             whole = np.maximum(whole, highest_steps)
     strongest = float(np.percentile(edge, 98))
     has_edge = edge >= max(_LEAST_EDGE, _LEAST_OF_STRONGEST * strongest)
     if np.count_nonzero(has_edge) < _LEAST_TILES:
         return 1.0
     # A blurred edge is wider than a tile: its height is found in the eight tiles around as well.
-    around = sliding_window_view(np.pad(whole, 1, mode="edge"), (3, 3))
+    padded = np.pad(whole, 1, mode="edge")
+    around = sliding_window_view(padded, (3, 3))
     height_of_edge = around.max(axis=(2, 3))
+    # [edge]: only of the tiles that have one.
     steepness = step[has_edge] / height_of_edge[has_edge]
-    return min(1.0, float(np.quantile(steepness, 1 - _SHARP_SHARE)))
+    sharpest = np.quantile(steepness, 1 - _SHARP_SHARE)
+    return min(1.0, float(sharpest))
 
 
 def _halve(picture: Plane) -> Plane:
@@ -194,22 +217,39 @@ def _find_strongest_changes(
     down = np.diff(part[:, :width], n=order, axis=0)
     # In place, as new arrays would take as long as all else here.
     changes = np.abs(across, out=across)
-    np.maximum(changes, np.abs(down, out=down), out=changes)
-    of_rows = changes.reshape(grid.rows, side, width).max(axis=1)
-    maxima: Plane = of_rows.reshape(grid.rows, grid.columns, side).max(axis=2)
+    np.maximum(
+        changes,
+        np.abs(down, out=down),
+        out=changes,
+    )
+    # [row, y, x], where y and x count pixels: of y in a tile, of x in the picture.
+    by_rows = changes.reshape(grid.rows, side, width)
+    of_rows = by_rows.max(axis=1)
+    # [row, column, x], of x in a tile.
+    by_tiles = of_rows.reshape(grid.rows, grid.columns, side)
+    maxima: Plane = by_tiles.max(axis=2)
     return maxima
 
 
-def score_unchanged(sample: Sample, source: Sample) -> float:
+def score_unchanged(
+    sample: Sample,
+    source: Sample,
+) -> float:
     """Return how much a picture differs from its input image `source`: 0 for a copy of it, at
     another size, in another format or cut to another ratio."""
     cells = _shrink(sample.image, _CHANGE_GRID)
     width, height = source.image.size
-    whole = _measure_change(cells, source.image, (0, 0, width, height))
+    whole = _measure_change(
+        cells,
+        source.image,
+        (0, 0, width, height),
+    )
     # The middle at the picture's ratio, to a fraction of a pixel.
     ratio = sample.image.width / sample.image.height
-    across = (width - min(width, height * ratio)) / 2
-    down = (height - min(height, width / ratio)) / 2
+    width_at_ratio = min(width, height * ratio)
+    height_at_ratio = min(height, width / ratio)
+    across = (width - width_at_ratio) / 2
+    down = (height - height_at_ratio) / 2
     middle = (across, down, width - across, height - down)
     cut = _measure_change(cells, source.image, middle)
     return min(1.0, min(whole, cut) / _CHANGE_SCALE)
@@ -223,7 +263,9 @@ def _measure_change(
     """Return by how many levels the places in `box` of the source differ from `cells` [row, column, color]
     that differ most, leaving out one in a hundred."""
     of_source = _shrink(source, _CHANGE_GRID, box)
-    difference = np.abs(cells - of_source).max(axis=2)
+    by_color = np.abs(cells - of_source)
+    # [row, column]
+    difference = by_color.max(axis=2)
     return float(np.quantile(difference, 1 - _CHANGED_SHARE))
 
 
@@ -233,5 +275,9 @@ def _shrink(
     box: tuple[float, float, float, float] | None = None,
 ) -> NDArray[np.float32]:
     """Return [row, column, color] the means of `side` x `side` cells of an image, or of a `box` of it."""
-    small = image.resize((side, side), Image.Resampling.BOX, box)
+    small = image.resize(
+        (side, side),
+        Image.Resampling.BOX,
+        box,
+    )
     return np.asarray(small, np.float32)

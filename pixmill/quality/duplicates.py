@@ -64,9 +64,15 @@ def score_duplicates(signatures: NDArray[np.uint8]) -> NDArray[np.float64]:
     features = to_features(signatures)
     pairs = find_candidates(features)
     for begin in range(0, len(pairs), _BATCH):
-        one, other = np.divmod(pairs[begin : begin + _BATCH], count)
+        batch = pairs[begin : begin + _BATCH]
+        # [pair], each: the first and the second picture.
+        one, other = np.divmod(batch, count)
         difference = features[one] - features[other]
-        squares = np.einsum("ij,ij->i", difference, difference)
+        squares = np.einsum(
+            "ij,ij->i",
+            difference,
+            difference,
+        )
         distances = np.sqrt(squares)
         np.minimum.at(nearest, one, distances)
         np.minimum.at(nearest, other, distances)
@@ -94,11 +100,16 @@ def to_features(signatures: NDArray[np.uint8]) -> Features:
     color -= color.mean(axis=2, keepdims=True)
     tint = color.mean(axis=1)
     color -= tint[:, None]
-    color /= contrast[:, :, None] * _COLOR_GRID * np.sqrt(np.float32(3))
+    # The length of a cell's three colors if each of them is 1.
+    longest = np.sqrt(np.float32(3))
+    color /= contrast[:, :, None] * _COLOR_GRID * longest
 
     levels = np.concatenate([brightness, tint], axis=1)
     levels /= np.float32(_LEVEL_SCALE)
-    return np.concatenate([luma, color.reshape(count, -1), levels], axis=1)
+    return np.concatenate(
+        [luma, color.reshape(count, -1), levels],
+        axis=1,
+    )
 
 
 def find_candidates(features: Features) -> NDArray[np.int64]:
@@ -112,20 +123,27 @@ def find_candidates(features: Features) -> NDArray[np.int64]:
     draw = np.random.default_rng(1)
     pairs: list[NDArray[np.int64]] = []
     for _ in range(_TABLES):
-        directions = draw.normal(size=(width, _PROJECTIONS + 1)).astype(np.float32)
-        begins = draw.uniform(size=_PROJECTIONS + 1).astype(np.float32)
-        places = features @ (directions / np.float32(_CELL)) + begins
-        cells = np.floor(places[:, :-1]).astype(np.int64).astype(np.uint64)
+        # [feature, direction]; the last direction orders the pictures of a bucket.
+        directions = draw.normal(size=(width, _PROJECTIONS + 1))
+        begins = draw.uniform(size=_PROJECTIONS + 1)
+        in_cells = directions.astype(np.float32) / np.float32(_CELL)
+        # [picture, direction]: its place, counted in cells.
+        places = features @ in_cells + begins.astype(np.float32)
+        numbers = np.floor(places[:, :-1])
+        # By way of signed ones: a negative float has no unsigned number.
+        cells = numbers.astype(np.int64).astype(np.uint64)
         # One number for all cells of a picture: products of odd numbers wrap and mix well.
-        factors = draw.integers(1, 2**63, _PROJECTIONS, np.uint64) | np.uint64(1)
-        buckets = (cells * factors).sum(axis=1)
+        drawn = draw.integers(1, 2**63, _PROJECTIONS, np.uint64)
+        odd = drawn | np.uint64(1)
+        buckets = (cells * odd).sum(axis=1)
         order = np.lexsort((places[:, -1], buckets))
         pairs += _pair_neighbours(buckets[order], order)
     return np.unique(np.concatenate(pairs))
 
 
 def _pair_neighbours(
-    buckets: NDArray[np.uint64], pictures: NDArray[np.intp]
+    buckets: NDArray[np.uint64],
+    pictures: NDArray[np.intp],
 ) -> Iterator[NDArray[np.int64]]:
     """Yield the pairs of `pictures` that are at most `_NEIGHBOURS` places apart in one of the sorted `buckets`."""
     count = len(pictures)
@@ -134,4 +152,6 @@ def _pair_neighbours(
         one = pictures[:-step][is_same]
         other = pictures[step:][is_same]
         # Each pair once, whichever of both comes first in a table.
-        yield np.minimum(one, other) * count + np.maximum(one, other)
+        first = np.minimum(one, other)
+        second = np.maximum(one, other)
+        yield first * count + second

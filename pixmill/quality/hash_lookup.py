@@ -13,13 +13,22 @@ _DIGITS = 16
 """How much of a key is sorted, and looked for; what is found is compared whole."""
 
 
-def pair_hashes(images: pa.Array, inputs: pa.Array) -> pa.Array:
+def pair_hashes(
+    images: pa.Array,
+    inputs: pa.Array,
+) -> pa.Array:
     """Return a key of each image and its input image, by their SHA-256; null where one is null."""
     # Both are in the part that is sorted: one image may have come of several input images.
-    parts = [
-        pc.utf8_slice_codeunits(part, 0, _DIGITS // 2) for part in (images, inputs)
-    ]
-    return pc.binary_join_element_wise(*parts, images, inputs, "")
+    half = _DIGITS // 2
+    of_image = pc.utf8_slice_codeunits(images, 0, half)
+    of_input = pc.utf8_slice_codeunits(inputs, 0, half)
+    return pc.binary_join_element_wise(
+        of_image,
+        of_input,
+        images,
+        inputs,
+        "",
+    )
 
 
 class HashLookup:
@@ -41,9 +50,9 @@ class HashLookup:
         rows = pa.array(self._rows[at])
         found = self._keys.take(rows)
         # Keys that begin alike are told apart here; null is equal to nothing.
-        is_same = pc.equal(found, wanted)
+        is_same = pc.fill_null(pc.equal(found, wanted), False)
         nowhere = pa.scalar(None, pa.int64())
-        return pc.if_else(pc.fill_null(is_same, False), rows, nowhere)
+        return pc.if_else(is_same, rows, nowhere)
 
 
 def _read_prefixes(keys: pa.Array) -> NDArray[np.uint64]:
@@ -52,5 +61,6 @@ def _read_prefixes(keys: pa.Array) -> NDArray[np.uint64]:
     digits = pc.utf8_slice_codeunits(filled, 0, _DIGITS)
     padded = pc.utf8_rpad(digits, _DIGITS, "0")
     joined = "".join(padded.to_pylist())
-    prefixes = np.frombuffer(bytes.fromhex(joined), ">u8")
+    data = bytes.fromhex(joined)
+    prefixes = np.frombuffer(data, ">u8")
     return prefixes.astype(np.uint64)

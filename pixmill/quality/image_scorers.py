@@ -41,10 +41,11 @@ def check_scorer(name: str) -> Scorer:
 def own_scorers(quality: Quality) -> dict[str, Scorer]:
     """Return the identities of the user's scorers by their names. Raises UserError where one can't
     be found."""
-    return {
-        name: Scorer(f"own:{name}", version_of(name, find_scorer(name, place)))
-        for name, place in quality.scorers.items()
-    }
+    scorers = {}
+    for name, place in quality.scorers.items():
+        source = find_scorer(name, place)
+        scorers[name] = Scorer(f"own:{name}", version_of(name, source))
+    return scorers
 
 
 class _Unscored(NamedTuple):
@@ -59,11 +60,16 @@ class ImageScorers:
     A context manager. Raises UserError where a scorer can't be found.
     """
 
-    def __init__(self, quality: Quality, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        quality: Quality,
+        ledger: Ledger,
+    ) -> None:
         self._ledger = ledger
         self._checks: tuple[str, ...] = tuple(dict.fromkeys(quality.checks))
         self._own = own_scorers(quality)
-        self._scorers = {name: check_scorer(name) for name in self._checks} | self._own
+        built_in = {name: check_scorer(name) for name in self._checks}
+        self._scorers = built_in | self._own
         self._processes = {"": WorkerProcess(["checks"])}
         for name, place in quality.scorers.items():
             source = find_scorer(name, place)
@@ -88,10 +94,11 @@ class ImageScorers:
     def score(self, pictures: Iterable[ScoredImage]) -> None:
         """Score those of `pictures` that were not, and write down what was found. Raises
         LedgerError."""
-        distinct = {
-            (picture.sha256, picture.source_sha256): picture for picture in pictures
-        }
-        unscored = self._find_unscored(list(distinct.values()))
+        distinct = {}
+        for picture in pictures:
+            distinct[picture.sha256, picture.source_sha256] = picture
+        pictures = list(distinct.values())
+        unscored = self._find_unscored(pictures)
         for begin in range(0, len(unscored), BATCH):
             batch = unscored[begin : begin + BATCH]
             found = self._run_checks(batch)
@@ -100,15 +107,21 @@ class ImageScorers:
                 found += self._ask_own(name, of_scorer)
             if found:
                 self._ledger.record_scores(found)
-                self.scored += len({score.sha256 for score in found})
+                images = {score.sha256 for score in found}
+                self.scored += len(images)
 
     def _find_unscored(self, pictures: Sequence[ScoredImage]) -> list[_Unscored]:
         hashes = [picture.sha256 for picture in pictures]
         asked = {}
         for name, scorer in self._scorers.items():
-            found = self._ledger.read(find_scored, scorer, hashes)
+            found = self._ledger.read(
+                find_scored,
+                scorer,
+                hashes,
+            )
             # A scorer may give several values of an image, under any names.
-            asked[name] = found | {(sha256, "") for sha256, _ in found}
+            whole_images = {(sha256, "") for sha256, _ in found}
+            asked[name] = found | whole_images
         unscored = []
         for picture in pictures:
             wanted = []
@@ -144,14 +157,26 @@ class ImageScorers:
         found: list[Score] = []
         for (picture, checks), answer in zip(asked, answers, strict=True):
             # Not written down without an answer: the next run may have more luck.
-            if answer is not None:
-                found += [self._check_score(name, picture, answer) for name in checks]
+            if answer is None:
+                continue
+            for name in checks:
+                score = self._check_score(name, picture, answer)
+                found.append(score)
         return found
 
-    def _check_score(self, name: str, picture: ScoredImage, answer: Answer) -> Score:
+    def _check_score(
+        self,
+        name: str,
+        picture: ScoredImage,
+        answer: Answer,
+    ) -> Score:
         # The one score that depends on more than the picture.
         part = picture.source_sha256 if name == "unchanged" else ""
-        score = Score(picture.sha256, *check_scorer(name), part)
+        score = Score(
+            picture.sha256,
+            *check_scorer(name),
+            part,
+        )
         reason = answer.get("reason")
         if reason is not None:
             self._note_failure(name, reason)
@@ -161,14 +186,22 @@ class ImageScorers:
             return score._replace(signature=b64decode(value))
         return score._replace(value=value)
 
-    def _ask_own(self, name: str, pictures: Sequence[ScoredImage]) -> list[Score]:
+    def _ask_own(
+        self,
+        name: str,
+        pictures: Sequence[ScoredImage],
+    ) -> list[Score]:
         scorer = self._own[name]
         # One picture of several input images is asked about once.
         distinct = {picture.sha256: picture for picture in pictures}
-        questions = [
-            {"path": picture.path, "job": picture.job()}
-            for picture in distinct.values()
-        ]
+        questions = []
+        for picture in distinct.values():
+            questions.append(
+                {
+                    "path": picture.path,
+                    "job": picture.job(),
+                }
+            )
         process = self._processes[name]
         had_given_up = process.given_up
         answers = process.ask(questions)
@@ -179,18 +212,30 @@ class ImageScorers:
             reason = answer.get("reason")
             if reason is not None:
                 self._note_failure(name, reason)
-                found.append(Score(sha256, *scorer, reason=reason))
+                failed = Score(sha256, *scorer, reason=reason)
+                found.append(failed)
                 continue
             for part, value in answer["found"].items():
-                found.append(Score(sha256, *scorer, part, value))
+                score = Score(sha256, *scorer, part, value)
+                found.append(score)
         if process.given_up and not had_given_up:
             log.warning(
-                "the scorer %s is not asked any more: %s", name, process.given_up
+                "the scorer %s is not asked any more: %s",
+                name,
+                process.given_up,
             )
         return found
 
-    def _note_failure(self, name: str, reason: str) -> None:
+    def _note_failure(
+        self,
+        name: str,
+        reason: str,
+    ) -> None:
         # Said once: thousands of pictures may fail for the same reason.
         if not self.failures[name, reason]:
-            log.warning("no score of %s for an image: %s", name, reason)
+            log.warning(
+                "no score of %s for an image: %s",
+                name,
+                reason,
+            )
         self.failures[name, reason] += 1

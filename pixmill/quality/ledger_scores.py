@@ -49,12 +49,17 @@ class LedgerScores:
         self._looked_up = 0
         self._all: tuple[HashLookup, pa.Array] | None = None
 
-    def find(self, images: pa.Array, inputs: pa.Array) -> FoundScores:
+    def find(
+        self,
+        images: pa.Array,
+        inputs: pa.Array,
+    ) -> FoundScores:
         """Return what is known of `images`, by the SHA-256 of each and of its input image; of null, nothing."""
         wanted = pair_hashes(images, inputs) if self.by_input else images
         if wanted.null_count == len(wanted):
             # No input image at hand, mostly.
-            return FoundScores(pa.nulls(len(wanted), pa.float64()), wanted.is_valid())
+            nothing = pa.nulls(len(wanted), pa.float64())
+            return FoundScores(nothing, wanted.is_valid())
         self._looked_up += len(images)
         if self._all is None and self._looked_up > LOOK_UPS:
             keys, values = self._read(None)
@@ -63,16 +68,29 @@ class LedgerScores:
             lookup, values = self._all
             at = lookup.find(wanted)
         else:
-            keys, values = self._read(images.drop_null().to_pylist())
-            at = pc.index_in(wanted, value_set=keys, skip_nulls=True)
+            asked = images.drop_null()
+            keys, values = self._read(asked.to_pylist())
+            at = pc.index_in(
+                wanted,
+                value_set=keys,
+                skip_nulls=True,
+            )
         return FoundScores(values.take(at), at.is_valid())
 
     def _read(self, images: Sequence[str] | None) -> tuple[pa.Array, pa.Array]:
         """Return what scores are found by, and the scores: of `images`, or all of them."""
-        said = self._ledger.read(read_scores, self._scorer, images)
+        said = self._ledger.read(
+            read_scores,
+            self._scorer,
+            images,
+        )
         if self._part is not None:
-            said = said.filter(pc.equal(said["part"], self._part))
+            is_part = pc.equal(said["part"], self._part)
+            said = said.filter(is_part)
         keys = said["sha256"].combine_chunks()
+        values = said["value"].combine_chunks()
         if self.by_input:
-            keys = pair_hashes(keys, said["part"].combine_chunks())
-        return keys, said["value"].combine_chunks()
+            # Of a score about two images, the part is the SHA-256 of the input image.
+            inputs = said["part"].combine_chunks()
+            keys = pair_hashes(keys, inputs)
+        return keys, values

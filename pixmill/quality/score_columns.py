@@ -28,7 +28,11 @@ class ScoreSource(Protocol):
     by_input: bool
     """Whether a score is about an image and its input image."""
 
-    def find(self, images: pa.Array, inputs: pa.Array) -> FoundScores:
+    def find(
+        self,
+        images: pa.Array,
+        inputs: pa.Array,
+    ) -> FoundScores:
         """Return what is known of `images`, by the SHA-256 of each and of its input image."""
 
 
@@ -37,11 +41,19 @@ class ScoreTable:
 
     by_input = False
 
-    def __init__(self, images: pa.Array, values: pa.Array) -> None:
+    def __init__(
+        self,
+        images: pa.Array,
+        values: pa.Array,
+    ) -> None:
         self._keys = HashLookup(images)
         self._values = values
 
-    def find(self, images: pa.Array, _: pa.Array) -> FoundScores:
+    def find(
+        self,
+        images: pa.Array,
+        _: pa.Array,
+    ) -> FoundScores:
         """Return what is known of `images`, by their SHA-256."""
         at = self._keys.find(images)
         return FoundScores(self._values.take(at), at.is_valid())
@@ -86,7 +98,10 @@ class ScoreColumns:
         return any(column.source.by_input for column in self._columns.values())
 
     def columns(
-        self, images: pa.Array, inputs: pa.Array, known: pa.Table | None = None
+        self,
+        images: pa.Array,
+        inputs: pa.Array,
+        known: pa.Table | None = None,
     ) -> dict[str, pa.Array]:
         """Return the columns of rows whose first images, and input images, have these SHA-256.
 
@@ -106,16 +121,26 @@ class ScoreColumns:
             else:
                 scores = known[title].combine_chunks()
                 if len(missing):
-                    asked = column.source.find(missing_images, missing_inputs)
+                    asked = column.source.find(
+                        missing_images,
+                        missing_inputs,
+                    )
                     mask = pa.array(is_missing)
-                    scores = pc.replace_with_mask(scores, mask, asked.values)
+                    scores = pc.replace_with_mask(
+                        scores,
+                        mask,
+                        asked.values,
+                    )
             found[title] = scores
             if column.threshold is not None:
                 found[f"flag_{name}"] = pc.less(scores, column.threshold)
         return found
 
 
-def open_image_scores(quality: Quality, ledger: Ledger) -> dict[str, ScoreColumn]:
+def open_image_scores(
+    quality: Quality,
+    ledger: Ledger,
+) -> dict[str, ScoreColumn]:
     """Return the columns that say something of an image by itself, by the name of the score.
 
     Raises LedgerError, and UserError where a scorer can't be found.
@@ -126,19 +151,25 @@ def open_image_scores(quality: Quality, ledger: Ledger) -> dict[str, ScoreColumn
         # Says something of an image beside all others.
         if name == "duplicate":
             continue
-        source = LedgerScores(ledger, check_scorer(name), by_input=name == "unchanged")
+        source = LedgerScores(
+            ledger,
+            check_scorer(name),
+            by_input=name == "unchanged",
+        )
         columns[name] = ScoreColumn(source, THRESHOLDS[name])
     for name, scorer in own_scorers(quality).items():
         # Before the first score nobody knows how many there will be.
         for part in ledger.read(read_parts, scorer) or [""]:
             column = f"{name}_{part}" if part else name
-            columns[column] = ScoreColumn(LedgerScores(ledger, scorer, part=part))
+            own = LedgerScores(ledger, scorer, part=part)
+            columns[column] = ScoreColumn(own)
     return columns
 
 
 def first_image_hashes(known: pa.Table) -> pa.Array:
     """Return the SHA-256 of the first image of each outcome, null where there is none."""
-    return pc.struct_field(first_of(known["images"]), "sha256")
+    images = first_of(known["images"])
+    return pc.struct_field(images, "sha256")
 
 
 def first_of(lists: pa.ChunkedArray) -> pa.Array:
@@ -148,7 +179,8 @@ def first_of(lists: pa.ChunkedArray) -> pa.Array:
     is_empty = pc.invert(pc.fill_null(is_filled, False))
     begins = whole.offsets.to_numpy()[:-1]
     mask = is_empty.to_numpy(zero_copy_only=False)
-    return pc.take(whole.values, pa.array(begins, mask=mask))
+    at = pa.array(begins, mask=mask)
+    return pc.take(whole.values, at)
 
 
 def hash_in_name(file_name: str) -> str:

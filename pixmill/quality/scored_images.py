@@ -38,8 +38,14 @@ class ScoredImages:
                 continue
             can_be_scored = pc.is_valid(images)
             if said.by_input:
-                can_be_scored = pc.and_(can_be_scored, pc.is_valid(inputs))
-            missing = pc.and_not(can_be_scored, said.find(images, inputs).is_asked)
+                can_be_scored = pc.and_(
+                    can_be_scored,
+                    pc.is_valid(inputs),
+                )
+            missing = pc.and_not(
+                can_be_scored,
+                said.find(images, inputs).is_asked,
+            )
             marked |= missing.to_numpy(False)
         return marked
 
@@ -51,25 +57,36 @@ class ScoredImages:
         lists = images.combine_chunks()
         rows = pc.list_parent_indices(lists)
         hashes = pc.struct_field(pc.list_flatten(lists), "sha256")
-        unscored = self.unscored(hashes, inputs.take(rows))
+        of_image = inputs.take(rows)
+        unscored = self.unscored(hashes, of_image)
+        marked_rows = rows.to_numpy()[unscored]
         marked = np.zeros(len(images), np.bool_)
-        marked[rows.to_numpy()[unscored]] = True
+        marked[marked_rows] = True
         return marked
 
 
-def open_scored_images(quality: Quality, ledger: Ledger) -> ScoredImages:
+def open_scored_images(
+    quality: Quality,
+    ledger: Ledger,
+) -> ScoredImages:
     """Return what the ledger has for the config. Raises UserError where a scorer can't be found."""
     names: Sequence[str] = quality.checks
-    scorers = {name: check_scorer(name) for name in names} | own_scorers(quality)
-    return ScoredImages(
-        {
-            name: LedgerScores(ledger, scorer, by_input=name == "unchanged")
-            for name, scorer in scorers.items()
-        }
-    )
+    scorers = {name: check_scorer(name) for name in names}
+    scorers |= own_scorers(quality)
+    said = {}
+    for name, scorer in scorers.items():
+        said[name] = LedgerScores(
+            ledger,
+            scorer,
+            by_input=name == "unchanged",
+        )
+    return ScoredImages(said)
 
 
-def _makes_any(scorer: str, columns: Collection[str]) -> bool:
+def _makes_any(
+    scorer: str,
+    columns: Collection[str],
+) -> bool:
     """Whether one of `columns` is made of what a scorer says.
 
     By its name, not by what it said so far: of several values nobody knows the names before the first.

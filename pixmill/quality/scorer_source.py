@@ -38,11 +38,17 @@ class ScorerSource(NamedTuple):
         return Path(spec.origin)
 
 
-def find_scorer(name: str, place: str) -> ScorerSource:
+def find_scorer(
+    name: str,
+    place: str,
+) -> ScorerSource:
     """Return where the scorer `name` is: `place` is `module:function`, `file.py:function`, or the
     name of an entry point. Raises UserError where there is none."""
     if ":" not in place:
-        installed = importlib.metadata.entry_points(group=ENTRY_POINTS, name=place)
+        installed = importlib.metadata.entry_points(
+            group=ENTRY_POINTS,
+            name=place,
+        )
         if not installed:
             raise UserError(
                 f"quality.scorers.{name}: no installed package offers the scorer {place!r}",
@@ -54,12 +60,16 @@ def find_scorer(name: str, place: str) -> ScorerSource:
     return ScorerSource(before, function.strip())
 
 
-def version_of(name: str, source: ScorerSource) -> str:
+def version_of(
+    name: str,
+    source: ScorerSource,
+) -> str:
     """Return what a scorer's scores are kept under: its attribute `version`, where the file says
     `function.version = "2"`, else a hash of the file. Raises UserError where that can't be read."""
     try:
         text = source.find_file().read_bytes()
-        version = _declared_version(ast.parse(text), source.function)
+        module = ast.parse(text)
+        version = _declared_version(module, source.function)
     except (OSError, ImportError, ValueError, SyntaxError) as error:
         raise UserError(
             f"quality.scorers.{name}: {source.place} can't be read: {error}",
@@ -86,7 +96,10 @@ def load_scorer(source: ScorerSource) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def _declared_version(module: ast.Module, function: str) -> str | None:
+def _declared_version(
+    module: ast.Module,
+    function: str,
+) -> str | None:
     """Return the constant that the file assigns to `function.version`."""
     for statement in module.body:
         if not isinstance(statement, ast.Assign):

@@ -39,7 +39,13 @@ PARENT_SECONDS = 2.0
 MEMORY_MB = 1024
 """What a scorer may take unless its attribute `memory_mb` says otherwise."""
 
-Answer = Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]]
+Question = Mapping[str, Any]
+"""A picture, and what is asked about it."""
+
+Answer = dict[str, Any]
+"""What was `found`, or the `reason` why nothing was."""
+
+Scorer = Callable[[Sequence[Question]], list[Answer]]
 
 _CHECKS: Mapping[str, Callable[[Sample], float]] = {
     "blank": score_blank,
@@ -48,16 +54,17 @@ _CHECKS: Mapping[str, Callable[[Sample], float]] = {
 }
 
 
-def check_pictures(pictures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def check_pictures(pictures: Sequence[Question]) -> list[Answer]:
     """Return what the built-in checks named in `wanted` find, or the `reason` why they can't."""
-    answers: list[dict[str, Any]] = []
+    answers: list[Answer] = []
     for picture in pictures:
         found: dict[str, Any] = {}
         try:
             sample = open_sample(Path(picture["path"]))
             for name in picture["wanted"]:
                 if name == "duplicate":
-                    found[name] = b64encode(sign(sample)).decode()
+                    signature = sign(sample)
+                    found[name] = b64encode(signature).decode()
                 elif name != "unchanged":
                     found[name] = _CHECKS[name](sample)
                 elif picture["source"]:
@@ -76,12 +83,12 @@ def _open_source(path: str) -> Sample:
     return open_sample(Path(path), SOURCE_SIDE)
 
 
-def scorer_answers(function: Callable[..., Any]) -> Answer:
+def scorer_answers(function: Callable[..., Any]) -> Scorer:
     """Return what asks a scorer of the user's own, one picture at a time or a list of them where
     its attribute `batch` says how many."""
     takes_lists = _attribute(function, "batch") > 1
 
-    def ask(pictures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def ask(pictures: Sequence[Question]) -> list[Answer]:
         images = []
         for picture in pictures:
             image = Image.open(picture["path"], formats=FORMATS)
@@ -94,10 +101,11 @@ def scorer_answers(function: Callable[..., Any]) -> Answer:
             if len(values) != len(images):
                 raise ValueError(f"{len(values)} scores for {len(images)} images")
         else:
-            values = [function(images[0], jobs[0])]
+            value = function(images[0], jobs[0])
+            values = [value]
         return [_as_answer(value) for value in values]
 
-    def ask_or_say_why(pictures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def ask_or_say_why(pictures: Sequence[Question]) -> list[Answer]:
         try:
             return ask(pictures)
         except Exception as error:
@@ -109,14 +117,20 @@ def scorer_answers(function: Callable[..., Any]) -> Answer:
 def main() -> None:
     """Answer until nobody asks any more."""
     questions, answers = _take_over_standard_streams()
-    Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    watch = Thread(
+        target=_end_with_parent,
+        args=(os.getppid(),),
+        daemon=True,
+    )
+    watch.start()
     os.nice(NICENESS)
     batch = 1
     if sys.argv[1] == "checks":
-        answer: Answer = check_pictures
+        answer: Scorer = check_pictures
     else:
         try:
-            function = load_scorer(ScorerSource(*sys.argv[2:4]))
+            source = ScorerSource(*sys.argv[2:4])
+            function = load_scorer(source)
             batch = max(1, _attribute(function, "batch"))
             limit = (_attribute(function, "memory_mb") or MEMORY_MB) << 20
         except BaseException as error:
@@ -149,14 +163,17 @@ def _take_over_standard_streams() -> tuple[IO[bytes], IO[bytes]]:
 
 
 def _say(answers: IO[bytes], said: Any) -> None:
-    answers.write(json.dumps(said, allow_nan=False).encode() + b"\n")
+    line = json.dumps(said, allow_nan=False) + "\n"
+    answers.write(line.encode())
     answers.flush()
 
 
-def _as_answer(value: Any) -> dict[str, Any]:
+def _as_answer(value: Any) -> Answer:
     """Return a scorer's value, or its values by name, as an answer."""
     values = value if isinstance(value, Mapping) else {"": value}
-    found = {str(part): float(number) for part, number in values.items()}
+    found: dict[str, float] = {}
+    for part, number in values.items():
+        found[str(part)] = float(number)
     if not found:
         return {"reason": "it returned no score"}
     for part, number in found.items():
@@ -165,12 +182,16 @@ def _as_answer(value: Any) -> dict[str, Any]:
     return {"found": found}
 
 
-def _attribute(function: Callable[..., Any], name: str) -> int:
+def _attribute(
+    function: Callable[..., Any],
+    name: str,
+) -> int:
     return int(getattr(function, name, 0))
 
 
 def _describe(error: BaseException) -> str:
-    text = str(error).partition("\n")[0][:200]
+    first_line, _, _ = str(error).partition("\n")
+    text = first_line[:200]
     kind = type(error).__name__
     return f"it raised {kind}: {text}" if text else f"it raised {kind}"
 

@@ -20,6 +20,7 @@ MOST_FAILED_STARTS = 3
 """Processes that are started one after the other without an answer, before nobody is asked any
 more: each may take the whole deadline."""
 
+Question = Mapping[str, Any]
 Answer = dict[str, Any]
 
 
@@ -40,7 +41,7 @@ class WorkerProcess:
         self.given_up: str | None = None
         """Why nobody is asked any more, `None` where somebody is."""
 
-    def ask(self, pictures: Sequence[Mapping[str, Any]]) -> list[Answer | None]:
+    def ask(self, pictures: Sequence[Question]) -> list[Answer | None]:
         """Return the answer for each picture: what was `found`, or the `reason` why nothing was;
         `None` where nobody was asked, as the process failed too often."""
         answers: list[Answer | None] = []
@@ -48,7 +49,7 @@ class WorkerProcess:
             answers += self._ask_first(pictures[len(answers) :])
         return answers
 
-    def _ask_first(self, pictures: Sequence[Mapping[str, Any]]) -> list[Answer | None]:
+    def _ask_first(self, pictures: Sequence[Question]) -> list[Answer | None]:
         """Return the answers for the first of `pictures`, as many as the process takes at once."""
         if self.given_up is None:
             try:
@@ -65,7 +66,8 @@ class WorkerProcess:
             self._failures = 0
         except WorkerDied as error:
             self.close()
-            answers = [{"reason": str(error)} for _ in part]
+            failure = {"reason": str(error)}
+            answers = [failure] * len(part)
             if len(part) == 1:
                 self._failures += 1
             if self._failures >= MOST_FAILED_STARTS:
@@ -94,16 +96,17 @@ class WorkerProcess:
             raise WorkerDied(f"it could not be loaded: {hello['reason']}")
         self.batch = hello["batch"]
 
-    def _exchange(self, part: Sequence[Mapping[str, Any]]) -> list[Answer]:
+    def _exchange(self, part: Sequence[Question]) -> list[Answer]:
         if self._process is None or self._process.stdin is None:
             raise WorkerDied("its process is not running")
-        question = json.dumps(part, allow_nan=False).encode() + b"\n"
+        line = json.dumps(part, allow_nan=False) + "\n"
         try:
-            self._process.stdin.write(question)
+            self._process.stdin.write(line.encode())
             self._process.stdin.flush()
         except OSError:
             raise WorkerDied("its process ended") from None
-        answers: list[Answer] = self._read(ANSWER_SECONDS * len(part))
+        seconds = ANSWER_SECONDS * len(part)
+        answers: list[Answer] = self._read(seconds)
         return answers
 
     def _read(self, seconds: float) -> Any:

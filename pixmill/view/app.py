@@ -57,12 +57,22 @@ def make_token() -> str:
 class Guard:
     """Lets requests through that have the token and come to this server by its own name."""
 
-    def __init__(self, app: ASGIApp, token: str, port: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        token: str,
+        port: int,
+    ) -> None:
         self._app = app
         self._token = token.encode()
         self._hosts = {f"{name}:{port}".encode() for name in ("127.0.0.1", "localhost")}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
         """Answer a request, or refuse it."""
         # Nothing here speaks WebSocket.
         if scope["type"] != "http":
@@ -81,7 +91,11 @@ class Guard:
         if headers.get(b"host") not in self._hosts:
             return Response("not a name of this server", 421)
         if scope["method"] not in ("GET", "HEAD"):
-            return Response("this page only shows", 405, {"allow": "GET, HEAD"})
+            return Response(
+                "this page only shows",
+                405,
+                {"allow": "GET, HEAD"},
+            )
         # As not found: who guesses is not told how near a guess was, nor by how long it takes.
         token, slash, _ = scope["path"][1:].partition("/")
         if not slash or not hmac.compare_digest(token.encode(), self._token):
@@ -99,7 +113,11 @@ def _with_headers(send: Send) -> Send:
     return send_with_headers  # type: ignore[return-value]
 
 
-def make_app(site: Site, token: str, port: int) -> ASGIApp:
+def make_app(
+    site: Site,
+    token: str,
+    port: int,
+) -> ASGIApp:
     """Return the application that serves `site` on 127.0.0.1:`port` below `/token/`."""
     handlers = _Handlers(site)
     dataset = "/{kind:str}/{name:str}"
@@ -135,7 +153,11 @@ class _Handlers:
 
     async def icon(self, _: Request) -> Response:
         """Send what a browser shows beside the title; it asks for one outside the token otherwise."""
-        return Response(icon(), media_type="image/svg+xml", headers=_FOREVER)
+        return Response(
+            icon(),
+            media_type="image/svg+xml",
+            headers=_FOREVER,
+        )
 
     def of_dataset(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         """Return a handler for a dataset that the address names; an unknown one is not found."""
@@ -151,14 +173,22 @@ class _Handlers:
             except (PixmillError, OSError) as error:
                 # A table that is being written, or a dataset that is just being replaced.
                 words = f"{params['name']} can't be shown: {redact(str(error))}"
-                return HTMLResponse(f"<p>{escape(words)}</p>", 503, _NEVER)
+                return HTMLResponse(
+                    f"<p>{escape(words)}</p>",
+                    503,
+                    _NEVER,
+                )
 
         async def answer_on_thread(request: Request) -> Response:
             return await run_in_threadpool(answer, request)
 
         return answer_on_thread
 
-    def add_slash(self, request: Request, _: StoredDataset) -> Response:
+    def add_slash(
+        self,
+        request: Request,
+        _: StoredDataset,
+    ) -> Response:
         """Send a browser to the page of a dataset whose address was typed without its last slash."""
         # Relative, as only the guard knows the token.
         place = f"./{quote(request.path_params['name'], safe='')}/"
@@ -166,18 +196,38 @@ class _Handlers:
             place += f"?{request.url.query}"
         return RedirectResponse(place, 307, _NEVER)
 
-    def page(self, request: Request, dataset: StoredDataset) -> Response:
+    def page(
+        self,
+        request: Request,
+        dataset: StoredDataset,
+    ) -> Response:
         """Send a page of the jobs of a dataset."""
         text = self._site.dataset_page(dataset, _page_number(request))
         return HTMLResponse("".join(text), headers=_NEVER)
 
-    def live(self, request: Request, dataset: StoredDataset) -> Response:
+    def live(
+        self,
+        request: Request,
+        dataset: StoredDataset,
+    ) -> Response:
         """Send how far a run is, and the jobs of a page that have changed."""
         page = _page_number(request)
-        text = self._site.live_state(dataset, page, _number(request, "seen", 0))
-        return Response(text, media_type="application/json", headers=_NEVER)
+        text = self._site.live_state(
+            dataset,
+            page,
+            _number(request, "seen", 0),
+        )
+        return Response(
+            text,
+            media_type="application/json",
+            headers=_NEVER,
+        )
 
-    def stored(self, request: Request, dataset: StoredDataset) -> Response:
+    def stored(
+        self,
+        request: Request,
+        dataset: StoredDataset,
+    ) -> Response:
         """Send an image of the store, or its thumbnail."""
         name = request.path_params["file"]
         store = open_store(dataset.config)
@@ -192,7 +242,11 @@ class _Handlers:
             return RedirectResponse(link, 307, _NEVER)
         return _send_file(store.file(name))
 
-    def input(self, request: Request, dataset: StoredDataset) -> Response:
+    def input(
+        self,
+        request: Request,
+        dataset: StoredDataset,
+    ) -> Response:
         """Send a local input image that a page has named."""
         source = self._site.sources.find(request.path_params["version"])
         folders = input_folders(dataset.config)
@@ -202,7 +256,11 @@ class _Handlers:
             return Response("not found", 404)
         return _send_file(source)
 
-    def _thumbnail(self, dataset: StoredDataset, digest: str) -> Response:
+    def _thumbnail(
+        self,
+        dataset: StoredDataset,
+        digest: str,
+    ) -> Response:
         source = self._site.sources.find(digest)
         made = None
         if source is not None:
@@ -210,7 +268,11 @@ class _Handlers:
             made = self._thumbnails.find(store, digest, source)
         if made is None:
             return Response("not found", 404)
-        return Response(made, media_type="image/webp", headers=_FOREVER)
+        return Response(
+            made,
+            media_type="image/webp",
+            headers=_FOREVER,
+        )
 
 
 def _send_file(file: Path) -> Response:
@@ -223,7 +285,11 @@ def _page_number(request: Request) -> int:
     return max(1, _number(request, "page", 1))
 
 
-def _number(request: Request, name: str, default: int) -> int:
+def _number(
+    request: Request,
+    name: str,
+    default: int,
+) -> int:
     """Return a whole number of the query, at least 0; the default for what is none."""
     text = request.query_params.get(name, "")
     # Longer ones are no number of a page, and beyond what the ledger can compare with.

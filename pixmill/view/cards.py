@@ -55,7 +55,9 @@ class Card(NamedTuple):
 
 
 def make_card(
-    dataset: StoredDataset, ledgers: StoreLedgers, sources: PictureSources
+    dataset: StoredDataset,
+    ledgers: StoreLedgers,
+    sources: PictureSources,
 ) -> Card:
     """Return the card of a dataset, and let its pictures be asked for."""
     runs = ledgers.last_runs(dataset)

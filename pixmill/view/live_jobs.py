@@ -86,7 +86,10 @@ class LiveJobs:
         return rows
 
     def _read_part(
-        self, part: _PagePart, results: ResultTable, ledger: Ledger
+        self,
+        part: _PagePart,
+        results: ResultTable,
+        ledger: Ledger,
     ) -> pa.Table:
         jobs = part.jobs
         inputs = pa.nulls(len(jobs.keys), pa.string())
@@ -98,7 +101,10 @@ class LiveJobs:
         known = known.append_column("input_image", inputs)
         if self._config.quality.until:
             # One each, whatever was drawn: a page that is open can't be given more jobs.
-            newest = _mark_newest_candidates(known["state"], self._config.replicates)
+            newest = _mark_newest_candidates(
+                known["state"],
+                self._config.replicates,
+            )
             jobs = jobs._replace(taken=jobs.taken & newest)
         # Of jobs with one key only the first has the cost in a dataset: here each shows it.
         is_first = np.ones(len(jobs.keys), np.bool_)
@@ -110,7 +116,11 @@ class LiveJobs:
         return rows.set_column(at, field, numbers)
 
     def has_changed(
-        self, number: int, ledger: Ledger, run_id: str, last_attempt: int
+        self,
+        number: int,
+        ledger: Ledger,
+        run_id: str,
+        last_attempt: int,
     ) -> bool:
         """Whether a page may be another than when the call `last_attempt` was the newest one.
 
@@ -169,7 +179,10 @@ class LiveJobs:
                 file=file,
             )
             numbers = [batch.first_row + at for batch, at in pieces]
-            yield _PagePart(self._expander.expand(rows), np.concatenate(numbers))
+            yield _PagePart(
+                self._expander.expand(rows),
+                np.concatenate(numbers),
+            )
 
 
 def _mark_newest_candidates(

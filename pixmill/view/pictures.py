@@ -60,7 +60,11 @@ class PagePlaces(NamedTuple):
 class LaterThumbnails(Thumbnails):
     """Makes none and says that all are there: the browser asks for those that are in sight."""
 
-    def __init__(self, store: Store, known: PictureSources) -> None:
+    def __init__(
+        self,
+        store: Store,
+        known: PictureSources,
+    ) -> None:
         super().__init__(store)
         self._known = known
 
@@ -83,7 +87,12 @@ class ThumbnailCache:
         # Two at a time: a page asks for a hundred at once, and a run may be at work beside.
         self._at_work = threading.Semaphore(2)
 
-    def find(self, store: Store, digest: str, source: Path | str) -> bytes | None:
+    def find(
+        self,
+        store: Store,
+        digest: str,
+        source: Path | str,
+    ) -> bytes | None:
         """Return a thumbnail as WebP; None where the image is gone or damaged.
 
         `source` is the path of the image, or the name of one in the store.

@@ -26,10 +26,18 @@ class RunProgress(NamedTuple):
     cost: Decimal
     """What is known to be charged."""
 
-    def read_on(self, ledger: Ledger, run_id: str) -> "RunProgress":
+    def read_on(
+        self,
+        ledger: Ledger,
+        run_id: str,
+    ) -> "RunProgress":
         """Return the progress with the calls that have ended since."""
         # Only those: the calls of a long run are many, and this is asked every second.
-        new = ledger.read(queries.calls_after, run_id, self.last_attempt)
+        new = ledger.read(
+            queries.calls_after,
+            run_id,
+            self.last_attempt,
+        )
         return RunProgress(
             last_attempt=max(self.last_attempt, new.last),
             counts=self.counts + Counter(new.verdicts),
@@ -42,7 +50,11 @@ class RunProgress(NamedTuple):
         done = sum(self.counts[outcome] for outcome in (Outcome.SUCCEEDED, *_PROBLEMS))
         return min(1.0, done / to_pay) if to_pay else 1.0
 
-    def describe(self, dataset: StoredDataset, run: PastRun) -> str:
+    def describe(
+        self,
+        dataset: StoredDataset,
+        run: PastRun,
+    ) -> str:
         """Return the progress in one line: `120 of 800 made · 2 refused · 24.00 CNY · 3 min`."""
         of_all = counted(_count_to_pay(dataset), "job")
         parts = [f"{self.counts[Outcome.SUCCEEDED]:,} of {of_all} made"]
@@ -58,7 +70,11 @@ class RunProgress(NamedTuple):
         return " · ".join(parts)
 
 
-NOT_BEGUN = RunProgress(last_attempt=0, counts=Counter(), cost=Decimal(0))
+NOT_BEGUN = RunProgress(
+    last_attempt=0,
+    counts=Counter(),
+    cost=Decimal(0),
+)
 
 
 def _count_to_pay(dataset: StoredDataset) -> int:

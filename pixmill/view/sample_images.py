@@ -28,8 +28,16 @@ def published_images(file: Path, most: int) -> list[str]:
     return [names[at].as_py() for at in range(0, len(names), step)][:most]
 
 
-def newest_images(ledger: Ledger, run_id: str, most: int) -> list[str]:
+def newest_images(
+    ledger: Ledger,
+    run_id: str,
+    most: int,
+) -> list[str]:
     """Return up to `most` images that a run has just made, the newest first."""
-    texts = ledger.read(queries.newest_images, run_id, _LOOKED_AT_CALLS)
+    texts = ledger.read(
+        queries.newest_images,
+        run_id,
+        _LOOKED_AT_CALLS,
+    )
     # Of several images of a job the first speaks for it.
     return [json.loads(text)[0]["file_name"] for text in texts[:most]]

@@ -12,7 +12,11 @@ _END_SECONDS = 1
 """How long a browser has to take what it asked for, once the view is to end."""
 
 
-def serve(folder: Path, port: int, on_ready: Callable[[str], None]) -> None:
+def serve(
+    folder: Path,
+    port: int,
+    on_ready: Callable[[str], None],
+) -> None:
     """Serve the store in `folder` on 127.0.0.1:`port` (0: a free one) until SIGINT or SIGTERM.
 
     `on_ready` is called with the address to open. Raises UserError for a port that is taken.
@@ -22,4 +26,9 @@ def serve(folder: Path, port: int, on_ready: Callable[[str], None]) -> None:
         token = make_token()
         address = f"{base_url(listener)}/{token}/"
         app = make_app(site, token, free_port)
-        serve_until_signal(app, listener, partial(on_ready, address), _END_SECONDS)
+        serve_until_signal(
+            app,
+            listener,
+            partial(on_ready, address),
+            _END_SECONDS,
+        )

@@ -111,7 +111,11 @@ class Site:
             counted=counted,
         )
 
-    def dataset_page(self, dataset: StoredDataset, number: int) -> Iterator[str]:
+    def dataset_page(
+        self,
+        dataset: StoredDataset,
+        number: int,
+    ) -> Iterator[str]:
         """Yield a page of a dataset, from 1 on. Raises PixmillError where it can't be read."""
         config = dataset.config
         run = self._ledgers.run_under_way(dataset)
@@ -129,9 +133,24 @@ class Site:
                 rejected = NONE_REJECTED
                 if run is None:
                     candidates = dataset.file.with_name(CANDIDATES)
-                    rejected = read_rejected(candidates, file, page.most, page.start)
-                chunks = Chunks(columns, summary.axes, pictures, rejected)
-                about = describe_page(config, columns, summary, places)
+                    rejected = read_rejected(
+                        candidates,
+                        file,
+                        page.most,
+                        page.start,
+                    )
+                chunks = Chunks(
+                    columns,
+                    summary.axes,
+                    pictures,
+                    rejected,
+                )
+                about = describe_page(
+                    config,
+                    columns,
+                    summary,
+                    places,
+                )
                 about["run"] = run.run_id if run else None
                 served = Served(
                     home="../../",
@@ -150,7 +169,12 @@ class Site:
                     config, summary, about, texts, manifest, rejected, served
                 )
 
-    def live_state(self, dataset: StoredDataset, number: int, seen: int) -> str:
+    def live_state(
+        self,
+        dataset: StoredDataset,
+        number: int,
+        seen: int,
+    ) -> str:
         """Return as JSON how far the run of a dataset is, and the jobs of a page where calls have
         ended since the one `seen`.
 
@@ -186,7 +210,10 @@ class Site:
 
     @contextmanager
     def _open_page(
-        self, dataset: StoredDataset, run: PastRun | None, number: int
+        self,
+        dataset: StoredDataset,
+        run: PastRun | None,
+        number: int,
     ) -> Iterator[_OpenPage]:
         """Yield the jobs of a page."""
         if run is None:
@@ -198,19 +225,38 @@ class Site:
             with pq.ParquetFile(dataset.file) as file:
                 start = (number - 1) * PAGE_JOBS
                 total = file.metadata.num_rows
-                yield _OpenPage(file, start, PAGE_JOBS, PAGE_JOBS, total)
+                yield _OpenPage(
+                    file,
+                    start=start,
+                    most=PAGE_JOBS,
+                    size=PAGE_JOBS,
+                    total=total,
+                )
             return
         live = self._live_jobs_of(dataset, run)
         jobs = live.read_page(number, self._ledgers.open(dataset.config))
         with as_dataset(jobs) as file:
             # The run may have ended since: then there are no other pages to come.
             rows = int(dataset.running.get("rows", live.page_rows))
-            yield _OpenPage(file, 0, jobs.num_rows, live.page_rows, rows)
+            yield _OpenPage(
+                file,
+                start=0,
+                most=jobs.num_rows,
+                size=live.page_rows,
+                total=rows,
+            )
 
-    def _live_jobs_of(self, dataset: StoredDataset, run: PastRun) -> LiveJobs:
+    def _live_jobs_of(
+        self,
+        dataset: StoredDataset,
+        run: PastRun,
+    ) -> LiveJobs:
         known = self._live.get(dataset.key)
         if known is None or known.run_id != run.run_id:
-            new = _LiveRun(run.run_id, LiveJobs(dataset.config, PAGE_JOBS))
+            new = _LiveRun(
+                run.run_id,
+                LiveJobs(dataset.config, PAGE_JOBS),
+            )
             with self._lock:
                 # Unless another request was first: it knows which pages are unfinished.
                 known = self._live.get(dataset.key)
@@ -218,7 +264,11 @@ class Site:
                     self._live[dataset.key] = known = new
         return known.jobs
 
-    def _figures_of(self, dataset: StoredDataset, file: pq.ParquetFile) -> Summary:
+    def _figures_of(
+        self,
+        dataset: StoredDataset,
+        file: pq.ParquetFile,
+    ) -> Summary:
         """Return the figures of a whole dataset, counted once for each version of its file."""
         stat = dataset.file.stat()
         version = (stat.st_mtime_ns, stat.st_size)

@@ -62,7 +62,11 @@ class StoreLedgers:
         """Return the last runs of a dataset, the newest first; none where its ledger can't be read."""
         with suppress(PixmillError):
             ledger = self.open(dataset.config)
-            rows = ledger.read(queries.last_runs, dataset.config.name, SHOWN_RUNS)
+            rows = ledger.read(
+                queries.last_runs,
+                dataset.config.name,
+                SHOWN_RUNS,
+            )
             return [past_run(row, ledger) for row in rows]
         return []
 
@@ -81,7 +85,11 @@ class StoreLedgers:
             return None
         return runs[0]
 
-    def progress_of(self, dataset: StoredDataset, run: PastRun) -> RunProgress:
+    def progress_of(
+        self,
+        dataset: StoredDataset,
+        run: PastRun,
+    ) -> RunProgress:
         """Return how far a run is. Raises PixmillError where its ledger can't be read."""
         known = self._progress.get(run.run_id, NOT_BEGUN)
         # What is known stays as it is, so that two readers do not add the same calls twice.
@@ -113,7 +121,10 @@ class StoreLedgers:
         if known is None or known.newest_call != newest:
             zone = ZoneInfo(config.budget.timezone)
             period = month_period(ALL, zone, datetime.now(UTC))
-            known = _KnownBill(newest, make_bill(ledger, period, ("config",)))
+            known = _KnownBill(
+                newest,
+                make_bill(ledger, period, ("config",)),
+            )
             with self._lock:
                 self._bills[config.ledger_address] = known
         return known.bill
