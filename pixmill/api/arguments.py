@@ -9,7 +9,7 @@ from pixmill.config.loading import load_config
 from pixmill.config.merging import merge_sections
 from pixmill.config.model import Config
 from pixmill.errors import ConfigError, TableError
-from pixmill.tables.input_table import name_dataset
+from pixmill.tables.discovery import name_dataset
 
 _IN_MEMORY = "a table in memory"
 """The path of a frame until it is written: its config is checked first."""

@@ -19,7 +19,7 @@ from pixmill.arrow_types import conform, plain_type
 from pixmill.errors import TableError
 from pixmill.storage.atomic_write import clear_parts, new_part, put_in_place
 from pixmill.storage.integrity import hash_of
-from pixmill.tables.input_table import FRAME_NAME
+from pixmill.tables.discovery import FRAME_NAME
 
 GROUP_ROWS = 65_536
 """Rows of a row group: DuckDB streams 2,048 rows at a time, of which each would be a group."""

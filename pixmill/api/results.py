@@ -24,7 +24,7 @@ from pixmill.execution.run_summary import RunSummary
 from pixmill.local_paths import named_file
 from pixmill.planning.plan import Plan
 from pixmill.storage import open_store
-from pixmill.tables.input_table import find_image_folders
+from pixmill.tables.discovery import find_image_folders
 
 if TYPE_CHECKING:
     import pandas as pd

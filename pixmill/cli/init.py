@@ -95,7 +95,7 @@ def _write_for_table(path: Path, out: Path | None) -> None:
     from pixmill.config.json_schema import SCHEMA_FILE
     from pixmill.planning.table_roles import find_roles
     from pixmill.tables import open_table
-    from pixmill.tables.input_table import name_dataset
+    from pixmill.tables.discovery import name_dataset
     from pixmill.tables.spreadsheets import dialect_of
 
     name = name_dataset(str(path))

@@ -33,8 +33,8 @@ def validate(
     from pixmill.config.loading import load_config
     from pixmill.datasets.dry_publication import publish_dry
     from pixmill.datasets.export.targets import check_target
+    from pixmill.datasets.invalid_rows import is_table_of_invalid, write_invalid_rows
     from pixmill.datasets.publishing import published_folder
-    from pixmill.datasets.rejected_rows import is_table_of_invalid, write_invalid_rows
     from pixmill.datasets.step_back import check_has_rows
     from pixmill.planning.planner import make_plan
 

@@ -21,9 +21,9 @@ from pixmill.datasets.export.samples import ExportSample, ImageData, Samples
 from pixmill.datasets.export.selection import Picked, select
 from pixmill.datasets.export.tables import write_table
 from pixmill.datasets.gate import check_gate, check_gate_columns
+from pixmill.datasets.invalid_rows import PreviouslyInvalid
 from pixmill.datasets.loading import is_damage
 from pixmill.datasets.page_preserving_writer import content_digest
-from pixmill.datasets.rejected_rows import PreviousRejects
 from pixmill.datasets.report import page_text
 from pixmill.datasets.report.thumbnails import Thumbnails
 from pixmill.datasets.row_files import Files, read_back, write_rows
@@ -117,7 +117,7 @@ def _publish(plan: Plan, jobs: JobBatch, folder: Path) -> None:
         [(jobs, [nothing]), (invalid, [nothing])],
         np.ones(2 * count, np.bool_),
         files,
-        PreviousRejects(files.predecessor),
+        PreviouslyInvalid(files.predecessor),
     )
     read_back(files.dataset, written, results.schema)
     content_digest(files.dataset)

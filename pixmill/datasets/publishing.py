@@ -38,6 +38,7 @@ from pixmill.datasets.dataset_files import (
 )
 from pixmill.datasets.duplicate_scores import has_same_images
 from pixmill.datasets.gate import Gate, check_gate, gate_of
+from pixmill.datasets.invalid_rows import PreviouslyInvalid
 from pixmill.datasets.page_preserving_writer import (
     content_digest,
     content_lengths,
@@ -50,7 +51,6 @@ from pixmill.datasets.published_outcomes import (
     origin_of,
 )
 from pixmill.datasets.refused import forget_refused, set_aside
-from pixmill.datasets.rejected_rows import PreviousRejects
 from pixmill.datasets.row_files import Files, open_files, read_back, write_rows
 from pixmill.datasets.schema import OutcomeCounts, ResultTable
 from pixmill.datasets.score_columns import open_score_columns
@@ -169,7 +169,7 @@ def _publish(
 ) -> Published:
     plan.table.check_unchanged()
     complete_publication(plan.config)
-    known_invalid = PreviousRejects(folder / INVALID)
+    known_invalid = PreviouslyInvalid(folder / INVALID)
     scores = open_score_columns(plan, ledger)
     results = ResultTable(plan.config, plan.expander, plan.table.schema, run_id, scores)
     # Before the first look-up: what is written from here on is a change to the next publication.

@@ -13,8 +13,12 @@ from numpy.typing import NDArray
 
 from pixmill.datasets.candidate_rows import CandidateRows, open_candidate_file
 from pixmill.datasets.dataset_files import CANDIDATES, DATASET, INVALID
+from pixmill.datasets.invalid_rows import (
+    INVALID_SCHEMA,
+    PreviouslyInvalid,
+    invalid_rows,
+)
 from pixmill.datasets.page_preserving_writer import OPTIONS, PagePreservingWriter
-from pixmill.datasets.rejected_rows import INVALID_SCHEMA, PreviousRejects, invalid_rows
 from pixmill.datasets.schema import ResultTable
 from pixmill.errors import PixmillError
 from pixmill.planning.jobs import JobBatch
@@ -57,7 +61,7 @@ def write_rows(
     batches: Iterable[tuple[JobBatch, Iterable[pa.Table]]],
     firsts: NDArray[np.bool_],
     files: Files,
-    known_invalid: PreviousRejects,
+    known_invalid: PreviouslyInvalid,
     candidates: CandidateRows | None = None,
 ) -> tuple[int, int]:
     """Write both files batch by batch; return the number of rows and of invalid ones that are new.

@@ -19,7 +19,7 @@ from pixmill.limits.history import LimitChange, changes_of
 from pixmill.limits.lease_table import limit_changes
 from pixmill.planning.plan import Plan
 from pixmill.planning.planner import make_plan
-from pixmill.tables.input_table import is_input_file
+from pixmill.tables.discovery import is_input_file
 from pixmill.text import counted
 
 SHOWN_DOUBTS = 20

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pixmill.config.model import Config
 from pixmill.errors import TableError
 from pixmill.tables import InputTable, delimiter_hint
-from pixmill.tables.input_table import FRAME_NAME
+from pixmill.tables.discovery import FRAME_NAME
 
 _DOUBLED = re.compile(r"(\{\{\s*(\w+)\s*\}\})")
 

@@ -12,7 +12,7 @@ row is accounted for.
 from pixmill.arrow_text import as_json, as_text, json_rows
 from pixmill.tables.batch import BadRow, RowBatch
 from pixmill.tables.columns import delimiter_hint
-from pixmill.tables.discovery import InputTable, open_table
+from pixmill.tables.input_table import InputTable, open_table
 
 __all__ = [
     "BadRow",

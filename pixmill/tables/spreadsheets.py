@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from pixmill.tables.input_table import find_files
+from pixmill.tables.discovery import find_files
 from pixmill.tables.text_stream import open_bytes
 
 _HEAD = 1 << 16

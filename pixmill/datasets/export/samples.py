@@ -23,7 +23,7 @@ from pixmill.datasets.schema import own_columns
 from pixmill.errors import UserError
 from pixmill.local_paths import named_file
 from pixmill.storage import open_store
-from pixmill.tables.input_table import find_image_folders
+from pixmill.tables.discovery import find_image_folders
 from pixmill.text import in_words
 
 BATCH_ROWS = 2_000

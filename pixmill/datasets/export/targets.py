@@ -9,7 +9,7 @@ from pathlib import Path
 from pixmill.config.inheritance import find_bases
 from pixmill.config.model import Config
 from pixmill.errors import UserError
-from pixmill.tables.input_table import is_input_file
+from pixmill.tables.discovery import is_input_file
 
 # Files of a store that lie beside its folders; those of SQLite come and go with its ledger.
 _OF_A_LEDGER = ("ledger.db", "ledger.db-wal", "ledger.db-shm")

@@ -42,7 +42,7 @@ from pixmill.errors import TableError, UserError
 from pixmill.storage import open_store
 from pixmill.storage.atomic_write import atomic_write, publication_lock
 from pixmill.storage.integrity import manifest_at
-from pixmill.tables.input_table import find_image_folders
+from pixmill.tables.discovery import find_image_folders
 from pixmill.text import counted, duration
 
 PAGE = "index.html"

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pixmill.config.loading import load_config
-from pixmill.datasets.rejected_rows import invalid_rows
+from pixmill.datasets.invalid_rows import invalid_rows
 from pixmill.errors import TableError
 from pixmill.planning.plan import Plan
 from pixmill.planning.planner import make_plan

@@ -51,7 +51,7 @@ def invalid_rows(jobs: JobBatch) -> list[dict[str, Any]]:
     ]
 
 
-class PreviousRejects:
+class PreviouslyInvalid:
     """What was invalid in the version that is published now; an unreadable file counts as nothing,
     so all is new."""
 
