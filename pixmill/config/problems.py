@@ -106,7 +106,8 @@ def _show(got: Any, parts: Sequence[str]) -> str:
     is_plain = isinstance(got, str | int | float | bool)
     if may_be_secret or not is_plain or len(repr(got)) >= SHOWN_CHARACTERS:
         return ""
-    return f" (got {got!r})"
+    shown = str(got).lower() if isinstance(got, bool) else repr(got)
+    return f" (got {shown})"
 
 
 def _yaml_reading(got: Any) -> str | None:

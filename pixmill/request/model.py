@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
@@ -14,9 +13,10 @@ from pydantic import (
 )
 
 from pixmill.request.operations.custom import check_operation_file
+from pixmill.request.typed_model import TypedModel
 
 
-class Section(BaseModel):
+class Section(TypedModel):
     """What all sections share: unknown keys are mistakes, values are frozen."""
 
     # A misspelt key that is ignored would be a request that nobody meant, and paid for.

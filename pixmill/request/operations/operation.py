@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from pixmill.request.typed_model import TypedModel
 
 Mode: TypeAlias = Literal["sync", "async"]
 """How an operation is called: one call that waits for the images, or a submit and then polls."""
@@ -24,7 +26,7 @@ SeedNumber: TypeAlias = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
 
-class Parameters(BaseModel):
+class Parameters(TypedModel):
     """What every operation's parameter model shares.
 
     Unknown fields are mistakes: the provider ignores them, and the picture is paid for. A

@@ -380,6 +380,33 @@ def test_one_mistake_is_one_clear_message(tmp_path: Path, text: str, said: str) 
     assert said in mistakes(tmp_path, text)
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "limits.qps",
+        "limits.concurrency",
+        "limits.timeout_seconds",
+        "stop.images",
+        "stop.window",
+        "budget.max_calls",
+        "budget.max_cost",
+        "budget.price_per_call",
+        "seed.base",
+        "seed.replicates",
+        "execution.workers",
+        "execution.jobs_per_task",
+        "input.max_prompt_chars",
+        "request.params.scale",
+        "request.params.ddim_steps",
+        "request.params.logo_info.opacity",
+    ],
+)
+def test_a_truth_value_is_not_a_number(tmp_path: Path, key: str) -> None:
+    said = mistakes(tmp_path, SMALL, f"{key}=true")
+    assert f"{key}: must be a " in said
+    assert "number (got true)" in said
+
+
 def test_a_missing_config_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(tmp_path / "none.yaml")
