@@ -40,7 +40,7 @@ def submit_to_dask(
     """
     # What matters of its messages the run says itself.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    # Dask repeats by itself what a dead worker had begun. `submit_chunks` does, once,
+    # Dask repeats by itself what a dead worker had begun. `ChunkWindow` does, once,
     # after the ledger was asked what the worker had paid for.
     once = dask.config.set({"distributed.scheduler.allowed-failures": 0})
     with once, pool.key_in_environment(), _start_runner(run, pool) as runner:

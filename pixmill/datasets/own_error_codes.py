@@ -28,9 +28,9 @@ OWN_CODES: tuple[OwnCode, ...] = (
     OwnCode(
         "still_running",
         "skipped",
-        "unknown",
-        "submitted, and its task still works at the provider: `limits.task_timeout_seconds` were over, "
-        "or the run was interrupted",
+        "not yet",
+        "submitted, and its task still worked at the provider when the run left it: "
+        "`limits.task_timeout_seconds` were over, or the run was interrupted or killed",
         "run the same command again: it asks for the task, and pays nothing for it",
     ),
     OwnCode(
@@ -93,14 +93,6 @@ OWN_CODES: tuple[OwnCode, ...] = (
         "a gateway answered a submit with something else than this API's body: it does not pass "
         "asynchronous operations on",
         "use a gateway that does, with its `provider.path`, or a synchronous operation",
-    ),
-    OwnCode(
-        "still_running",
-        "skipped",
-        "not yet",
-        "the task still worked at the provider when the run left it: after "
-        "`limits.task_timeout_seconds`, a second Ctrl-C or a kill",
-        "run the same command again: it asks for the result, and pays nothing",
     ),
     OwnCode(
         "task_not_found",
