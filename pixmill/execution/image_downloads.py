@@ -211,6 +211,11 @@ class Downloads:
                 self._ender = None
                 self._fetcher.abort()
 
+    def end_if_interrupted(self) -> None:
+        """Let fetches work for a moment only, once somebody interrupts: images can wait."""
+        if self._stop.is_interrupted:
+            self.end_soon()
+
     def close(self) -> None:
         """Wait for all fetches to end, and try once more to write what is held."""
         self._pool.shutdown()
@@ -219,21 +224,22 @@ class Downloads:
             self._ender.join()
         # A person may free the disk meanwhile: there is no URL to fetch these from.
         for pause in TRIES_AGAIN:
-            if self._held:
-                time.sleep(pause)
-                self._held = [held for held in self._held if not self._write_held(held)]
+            if not self._held:
+                break
+            time.sleep(pause)
+            refused = []
+            for held in self._held:
+                stored = self._save(f"of job {held.job_key[:12]}", held.images)
+                if stored.files is None:
+                    refused.append(held)
+                else:
+                    self._record(held.job_key, held.urls, stored, 0.0)
+            self._held = refused
         self._fetcher.close()
 
     def _end_later(self) -> None:
         if not self._ended.wait(END_SECONDS):
             self._fetcher.abort()
-
-    def _write_held(self, held: _Held) -> bool:
-        stored = self._save(f"of job {held.job_key[:12]}", held.images)
-        if stored.files is None:
-            return False
-        self._record(held.job_key, held.urls, stored, 0.0)
-        return True
 
     # One job
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import NamedTuple
 
 from pixmill.config.model import Config, Retry
@@ -112,10 +111,13 @@ def build_attempt(
     now = now_micros()
     image_count = len(urls) or len(response.inline_images) or None
     amount = None
-    if response.charged != "no":
+    if response.charged != "no" and item.job.price:
         # Of anything but a success nobody knows how many images there are.
         is_known = response.verdict is Verdict.SUCCEEDED
-        amount = _amount_of(item, claim, image_count if is_known else None)
+        amount = item.job.price.of(image_count if is_known else None)
+    elif response.charged != "no" and claim.task:
+        # Caps counted a task at this amount from its submit on, so it must not vanish from them.
+        amount = claim.task.amount
     return Attempt(
         job_key=item.job.key,
         # The run and the account that started a task pay for it, whoever asks for its result.
@@ -149,18 +151,6 @@ def build_attempt(
         image_count=image_count,
         outcome_run=run_id,
     )
-
-
-def _amount_of(
-    item: WorkItem,
-    claim: Claim,
-    images: int | None,
-) -> Decimal | None:
-    """Return what a call costs whose answer has so many `images`; `None` where no price is known."""
-    if item.job.price:
-        return item.job.price.of(images)
-    # Caps counted a task at this amount from its submit on, so it must not vanish from them.
-    return claim.task.amount if claim.task else None
 
 
 def in_doubt_by(error: Exception, response: Response | None = None) -> Response:

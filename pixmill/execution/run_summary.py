@@ -5,7 +5,6 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from pixmill.config.model import Accept, Config
@@ -257,7 +256,12 @@ def update_report_page(
     source = published.refused or published.path
     page = page_beside(source)
     try:
-        if not _is_newer(page, source):
+        is_newer = page.stat().st_mtime_ns >= source.stat().st_mtime_ns
+    except OSError:
+        # One of the two is not there.
+        is_newer = False
+    try:
+        if not is_newer:
             write_report(config, source=source, is_hurried=is_hurried)
             # Dated back, the page counts as older than the dataset.
             if is_hurried():
@@ -267,10 +271,3 @@ def update_report_page(
         log.warning("there is no report: %s", error)
         return None
     return open_store(config).display_name(page)
-
-
-def _is_newer(page: Path, dataset: Path) -> bool:
-    try:
-        return page.stat().st_mtime_ns >= dataset.stat().st_mtime_ns
-    except OSError:
-        return False

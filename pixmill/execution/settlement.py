@@ -172,7 +172,15 @@ class Settlement:
             throttled=item.throttled + is_throttled,
             queued_at=time.monotonic(),
         )
-        self._put_back(later, self._pause(later, verdict))
+        if verdict is Verdict.REFUSED:
+            pause = 0.0  # another seed is another request
+        else:
+            # Longer with each failure, and drawn by lot.
+            failures = later.faults + later.throttled
+            pause = CALL_BACKOFF.pause(failures, self._jitter)
+        if is_fault:
+            pause = max(pause, item.lane.limiter.reserve_retry())
+        self._put_back(later, pause)
 
     def wait_for_room(self, item: WorkItem) -> None:
         """Try a job again later: calls in flight may leave room in the budget when they have ended."""
@@ -184,14 +192,3 @@ class Settlement:
         # The run may have stopped after it released what waited.
         elif self._stop.is_set:
             item.lane.queue.release_delayed()
-
-    def _pause(self, item: WorkItem, verdict: Verdict) -> float:
-        """Return the seconds before a job is sent again: longer with each failure, and
-        drawn by lot.
-        """
-        if verdict is Verdict.REFUSED:
-            return 0.0  # another seed is another request
-        pause = CALL_BACKOFF.pause(item.faults + item.throttled, self._jitter)
-        if verdict is Verdict.RETRY:
-            return max(pause, item.lane.limiter.reserve_retry())
-        return pause

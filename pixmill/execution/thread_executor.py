@@ -209,8 +209,6 @@ class ThreadExecutor:
         self._hurry_images()
 
     def _hurry_images(self) -> None:
-        """Give images a moment only, once somebody interrupts and no call is in flight
-        any more: they can wait.
-        """
-        if self._stop.is_interrupted and not self._lanes.in_flight:
-            self._downloads.end_soon()
+        # Until the last call has ended the run waits in any case, and images have that time too.
+        if not self._lanes.in_flight:
+            self._downloads.end_if_interrupted()

@@ -67,14 +67,14 @@ class WorkerPool:
         self._run_id = run_id
         self._ledger = ledger
         self._endpoint = endpoint
-        self._downloads = downloads
         self._stop = stop
         self._limits: Mapping[str, Any] | None = None
         self._lost: set[str] = set()
         """First job keys of the chunks with which a worker was lost."""
         self._looks: deque[tuple[float, UnderWay]] = deque(maxlen=_RATE_SAMPLES)
         self._measure_from_now()
-        stop.on_change(self._hurry_images)
+        # Those of earlier runs: this process makes no calls.
+        stop.on_change(downloads.end_if_interrupted)
 
     # What workers are told
 
@@ -187,7 +187,14 @@ class WorkerPool:
         """What the run looks like now: outcomes as the workers' chunks bring them,
         calls as the ledger has them.
         """
-        self._look()
+        asked_at = time.monotonic()
+        if asked_at - self._looks[-1][0] >= LOOK_SECONDS:
+            try:
+                found = self._ledger.read(under_way, self._run_id)
+                self._looks.append((asked_at, found))
+            except LedgerError as error:
+                # The workers wait for it as well.
+                log.debug("no look at the ledger: %s", error)
         before, earlier = self._looks[0]
         at, now = self._looks[-1]
         calls = now.calls - earlier.calls
@@ -211,25 +218,9 @@ class WorkerPool:
         """Close what `process` has opened here; the workers close their own."""
         worker.close(self._run_id)
 
-    def _hurry_images(self) -> None:
-        """Give images of earlier runs a moment only, once somebody interrupts: this
-        process makes no calls.
-        """
-        if self._stop.is_interrupted:
-            self._downloads.end_soon()
-
     def _measure_from_now(self) -> None:
         self._looks.clear()
         self._looks.append((time.monotonic(), UnderWay(0, 0)))
-
-    def _look(self) -> None:
-        now = time.monotonic()
-        if now - self._looks[-1][0] < LOOK_SECONDS:
-            return
-        try:
-            self._looks.append((now, self._ledger.read(under_way, self._run_id)))
-        except LedgerError as error:  # the workers wait for it as well
-            log.debug("no look at the ledger: %s", error)
 
 
 def resolve_paths(config: Config) -> Config:

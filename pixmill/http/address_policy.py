@@ -8,13 +8,14 @@ fetch: a private address can't be reached from there, and sending it would give 
 import re
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from encodings.idna import nameprep
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from queue import Empty, SimpleQueue
-from threading import Thread
 from urllib.parse import unquote, urlsplit
 
 from pixmill.errors import PixmillError
+from pixmill.threads import call_in_thread
 
 MAX_URL_CHARACTERS = 8192
 """Servers and proxies take no more."""
@@ -141,45 +142,21 @@ def look_up_within(seconds: float, host: str, look_up: LookUp) -> Sequence[str]:
     a pool would be exhausted by names that hang, and would hold up the end of the process. An
     address needs none.
     """
-    if _is_address(host):
-        return [host]
-    answers: SimpleQueue[Sequence[str] | Exception] = SimpleQueue()
-    Thread(
-        target=_answer,
-        args=(answers, look_up, host),
-        name="pixmill-look-up",
-        daemon=True,
-    ).start()
-    try:
-        answer = answers.get(timeout=seconds)
-    except Empty:
-        raise TimeoutError from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
-
-
-def _is_address(host: str) -> bool:
-    """Whether `host` is an address as it stands, whatever `look_up` there is."""
-    try:
-        return "%" not in host and bool(ip_address(host))
-    except ValueError:
-        return False
-
-
-def _answer(
-    answers: SimpleQueue[Sequence[str] | Exception], look_up: LookUp, host: str
-) -> None:
-    try:
-        answers.put(look_up(host))
-    except Exception as error:
-        answers.put(error)
+    with suppress(ValueError):
+        # After a % comes the name of an interface, which the system has to look up.
+        if "%" not in host and ip_address(host):
+            return [host]
+    found = call_in_thread(partial(look_up, host), "pixmill-look-up")
+    return found.result(seconds)
 
 
 def _is_public(address: IPv4Address | IPv6Address) -> bool:
     if isinstance(address, IPv6Address):
-        inner = _embedded_ipv4(address)
+        inner = address.sixtofour
+        if int(address) >> 32 in _IPV4_IN_LAST_32_BITS:
+            inner = IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
+            # A translator or a tunnel would send the packets there.
             return _is_public(inner)
         if address not in _GLOBAL_UNICAST:
             return False
@@ -188,13 +165,6 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
         and not address.is_multicast
         and not any(address in net for net in _SPECIAL)
     )
-
-
-def _embedded_ipv4(address: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that a translator or a tunnel would send packets for `address` to."""
-    if int(address) >> 32 in _IPV4_IN_LAST_32_BITS:
-        return IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.sixtofour
 
 
 def _fold(host: str) -> str:

@@ -128,11 +128,8 @@ class _Meter:
         """Return what was or may have been charged, calls in flight included; one whose amount
         nobody wrote down counts as `price`."""
         self._read_on(connection, price)
-        return self._ended + self._in_flight(connection, price)
-
-    def _in_flight(self, connection: Connection, price: int) -> int:
-        total = 0
-        # Held by a process, or left to nobody: each has an index of its own.
+        total = self._ended
+        # In flight. Held by a process, or left to nobody: each has an index of its own.
         for is_claimed in (jobs.c.owner.is_not(None), is_unattended()):
             of_each = func.coalesce(jobs.c.claim_amount, price)
             claimed = select(func.sum(of_each)).where(is_claimed, self._claimed)

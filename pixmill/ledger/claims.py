@@ -21,7 +21,6 @@ Its outcome stays until the call brings another one.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -29,7 +28,6 @@ from sqlalchemy import (
     Boolean,
     Connection,
     Integer,
-    TextClause,
     and_,
     bindparam,
     case,
@@ -71,13 +69,8 @@ _MAX_RUNS: BindParameter[int] = bindparam("max_runs")
 _RETRY_DOUBT: BindParameter[bool] = bindparam("retry_doubt", type_=Boolean)
 
 
-@cache
-def _claim_of(dialect: str) -> TextClause:
-    """The conditional upsert of a JSON list of keys; the same key may not be in it twice."""
-    return upsert(dialect, _claim_statement)
-
-
 def _claim_statement(insert: Any) -> Any:
+    """The conditional upsert of a JSON list of keys; the same key may not be in it twice."""
     keys = json_values(bindparam("keys")).table_valued("value")
     names = (*_OVERWRITTEN, *_CLAIMED)
     source = select(
@@ -217,7 +210,7 @@ def _claim(
     values: Mapping[str, Any],
     asked: Mapping[str, int | None],
 ) -> dict[str, Claim]:
-    statement = _claim_of(connection.dialect.name)
+    statement = upsert(connection.dialect.name, _claim_statement)
     claims = {}
     # One statement for all that may cost the same.
     for units in dict.fromkeys(asked.values()):

@@ -144,6 +144,7 @@ def run(
     )
 
 
+@cache
 def upsert(dialect: str, build: Callable[[Any], Any]) -> TextClause:
     """Return what `build` makes of the `insert` of a dialect, as text: SQLAlchemy compiles an
     upsert at every use."""

@@ -46,13 +46,9 @@ def network_filesystem(path: Path, mounts: Path = _MOUNTS) -> str | None:
         if inside.is_relative_to(place)
     ]
     _, _, source, kind = max(above, default=(0, 0, "", ""))
-    return kind if _NETWORK & _names(source, kind) else None
-
-
-def _names(source: str, kind: str) -> set[str]:
-    """The names of a mount's type: of `fuse.sshfs` the part that says what it is; plain FUSE says
-    it in its source."""
     family, _, member = kind.lower().partition(".")
+    names = {family, member}
     if family in ("fuse", "fuseblk") and not member:
-        return {source.lower().partition(mark)[0] for mark in (":", "#")}
-    return {family, member}
+        # Unlike `fuse.sshfs`, plain FUSE says what it is in its source.
+        names = {source.lower().partition(mark)[0] for mark in (":", "#")}
+    return kind if _NETWORK & names else None

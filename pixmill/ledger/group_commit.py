@@ -114,7 +114,7 @@ class GroupWriter:
                 retry_while_unavailable(
                     self._database,
                     PATIENCE_SECONDS,
-                    partial(self._try, group, self._groups),
+                    partial(self._apply, group, self._groups),
                 )
             except Exception as problem:
                 if len(group) > 1 and _is_of_an_entry(problem):
@@ -142,26 +142,23 @@ class GroupWriter:
         )
         return self._broken
 
-    def _try(self, group: list[_PendingWrite], number: int) -> None:
+    def _apply(self, group: list[_PendingWrite], number: int) -> None:
+        kinds = list(dict.fromkeys(ticket.apply for ticket in group))
         try:
-            self._apply(group, number)
+            with self._database.writing.begin() as connection:
+                self._database.lock(connection)
+                if not self._database.mark(connection, number):
+                    # The commit that was lost sight of did happen, with the results that the
+                    # tickets have.
+                    return
+                for apply in kinds:
+                    tickets = [ticket for ticket in group if ticket.apply == apply]
+                    results = apply(connection, [ticket.entry for ticket in tickets])
+                    for ticket, result in zip(tickets, results, strict=True):
+                        ticket.result = result
         except BaseException:
             self._undone()
             raise
-
-    def _apply(self, group: list[_PendingWrite], number: int) -> None:
-        kinds = list(dict.fromkeys(ticket.apply for ticket in group))
-        with self._database.writing.begin() as connection:
-            self._database.lock(connection)
-            if not self._database.mark(connection, number):
-                # The commit that was lost sight of did happen, with the results that the tickets
-                # have.
-                return
-            for apply in kinds:
-                tickets = [ticket for ticket in group if ticket.apply == apply]
-                results = apply(connection, [ticket.entry for ticket in tickets])
-                for ticket, result in zip(tickets, results, strict=True):
-                    ticket.result = result
 
 
 def _is_of_an_entry(problem: Exception) -> bool:

@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import Any, Literal, TypeVar, overload
 
 import pyarrow as pa
@@ -38,6 +37,7 @@ from pixmill.ledger.revision import revision_of, watch_jobs
 from pixmill.ledger.scan import Scan
 from pixmill.ledger.scores import Score
 from pixmill.ledger.sqlite import DISPLACED, SqliteFile, create_parent_folder
+from pixmill.threads import call_in_thread
 
 READ_PATIENCE_SECONDS = 300.0
 """How long a look-up waits for a database that is away."""
@@ -174,10 +174,8 @@ class Ledger:
         """Begin in a thread what `check_sound` waits for: with a million jobs it takes many
         seconds."""
         if self._soundness is None:
-            self._soundness = Future()
-            Thread(
-                target=self._look_for_damage, args=(self._soundness,), daemon=True
-            ).start()
+            look = partial(self.read, self.database.damage)
+            self._soundness = call_in_thread(look, "pixmill-damage")
 
     def check_sound(self) -> None:
         """Check that job keys are found where they are. Raises LedgerError where they might not be.
@@ -263,12 +261,6 @@ class Ledger:
 
     # Inside
 
-    def _look_for_damage(self, found: "Future[str | None]") -> None:
-        try:
-            found.set_result(self.read(self.database.damage))
-        except BaseException as error:
-            found.set_exception(error)
-
     def _check_not_moved(self) -> None:
         """Raise LedgerError if the ledger was moved or replaced since it was opened."""
         if reason := self.database.displacement():
@@ -317,19 +309,16 @@ def ledger_exists(address: Path | str) -> bool:
     if not is_database_url(address):
         path = Path(address)
         return path.exists() and path.stat().st_size > 0
-    database = database_at(_check_url(str(address)))
+    try:
+        url = database_url(str(address))
+    except ValueError as error:
+        raise UserError(f"the address of a ledger {error}") from None
+    database = database_at(url)
     try:
         with _translate_errors(database), database.reading.connect() as connection:
             return version_of(connection) is not None
     finally:
         database.close()
-
-
-def _check_url(url: str) -> str:
-    try:
-        return database_url(url)
-    except ValueError as error:
-        raise UserError(f"the address of a ledger {error}") from None
 
 
 @contextmanager

@@ -44,19 +44,15 @@ def is_dead(
         return False
     process, _, start = owner.rpartition("|")
     place, _, pid = process.rpartition("|")
-    # What earlier versions wrote names less of the place, so that it is believed as well.
-    found = _process_start(int(pid)) if place == _certain_place() else None
+    # Pids are looked up only where it is certain that they are counted here. What earlier versions
+    # wrote names less of the place, so that it is believed as well.
+    here = _place(os.getpid())
+    _, _, namespace, boot = here.rsplit("|", 3)
+    is_here = place == here and _UNKNOWN not in (namespace, boot)
+    found = _process_start(int(pid)) if is_here else None
     if found is not None:
         return found != start
     return lease_until is None or lease_until < clock()
-
-
-def _certain_place() -> str | None:
-    """Where the pids that this process can look up are counted; `None` where that is not known for
-    certain."""
-    place = _place(os.getpid())
-    _, _, namespace, boot = place.rsplit("|", 3)
-    return None if _UNKNOWN in (namespace, boot) else place
 
 
 @cache
@@ -66,6 +62,10 @@ def _place(_pid: int) -> str:
     The name and the machine id of cloned machines and of containers may be the same, so that
     neither stands alone.
     """
+    try:
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        namespace = _UNKNOWN
     machine = _read("/etc/machine-id")
     if machine != _UNKNOWN:
         # By itself it is confidential (machine-id(5)).
@@ -74,7 +74,7 @@ def _place(_pid: int) -> str:
         (
             socket.gethostname(),
             machine,
-            _namespace(),
+            namespace,
             _read("/proc/sys/kernel/random/boot_id"),
         )
     )
@@ -84,13 +84,6 @@ def _read(path: str) -> str:
     try:
         return Path(path).read_text(encoding="ascii").strip() or _UNKNOWN
     except (OSError, ValueError):
-        return _UNKNOWN
-
-
-def _namespace() -> str:
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
         return _UNKNOWN
 
 

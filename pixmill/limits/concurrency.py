@@ -182,7 +182,12 @@ class AdaptiveConcurrencyLimit:
             return
         self._successes += 1
         self._most_used = max(self._most_used, used)
-        if self._successes < self._round_length(phase):
+        round_length = self.limit * self._account_fraction
+        if phase is ConcurrencyPhase.STEADY:
+            # Not shorter for a process that sees a part of them, because the first process to try
+            # one more restarts the round for all of them.
+            round_length = PROBE_CALLS
+        if self._successes < round_length:
             return
         self._cut_was_enough = True
         if self._most_used < IN_USE_SHARE * self.limit:
@@ -199,14 +204,6 @@ class AdaptiveConcurrencyLimit:
             case ConcurrencyPhase.BISECTING | ConcurrencyPhase.STEADY:
                 grown = (self.limit + self._too_many + 1) // 2
         self._begin_round(grown, sent)
-
-    def _round_length(self, phase: ConcurrencyPhase) -> float:
-        """How many successes of this process make a round."""
-        if phase is ConcurrencyPhase.STEADY:
-            # Not shorter for a process that sees a part of them, because the first process to try
-            # one more restarts the round for all of them.
-            return PROBE_CALLS
-        return self.limit * self._account_fraction
 
     def _begin_round(self, limit: int, sent: int) -> None:
         self.limit = max(1, min(limit, self._ceiling))

@@ -8,6 +8,7 @@ until its owner is seen to be dead on this host.
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -73,7 +74,13 @@ def limit_changes(connection: Connection, owner: str) -> list[LimitChange]:
         return []
     query = select(shares.c.record).where(shares.c.owner == owner)
     records = connection.execute(query).scalars().all()
-    return sorted(change for record in records for change in _read_changes(record))
+    changes = []
+    for record in records:
+        # Another version may write a lease that this one can't read.
+        with suppress(ValueError, TypeError, AttributeError):
+            told = json.loads(record).get("changes", [])
+            changes += [LimitChange(**change) for change in told]
+    return sorted(changes)
 
 
 def _renew(connection: Connection, request: LeaseRequest, now: int) -> Allotment | None:
@@ -152,15 +159,6 @@ def _read_lease(record: str) -> LeaseRecord | None:
         return LeaseRecord(report, _finite(values["portion"]))
     except (ValueError, TypeError, KeyError):
         return None
-
-
-def _read_changes(record: str) -> list[LimitChange]:
-    """Read what a lease says of changes; nothing where another version writes it differently."""
-    try:
-        changes = json.loads(record).get("changes", [])
-        return [LimitChange(**change) for change in changes]
-    except (ValueError, TypeError, AttributeError):
-        return []
 
 
 def _read_numbers(kind: Any, values: Mapping[str, Any], **inner: Any) -> Any:

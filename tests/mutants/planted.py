@@ -278,9 +278,9 @@ MUTANTS = (
     Mutant(
         "forget the price of a task that is taken over",
         "pixmill/execution/outcomes.py",
-        "_amount_of",
-        "return claim.task.amount if claim.task else None",
-        "return None",
+        "build_attempt",
+        "amount = claim.task.amount",
+        "amount = None",
         (TASK_RUNS,),
     ),
     Mutant(

@@ -7,6 +7,7 @@ by their names.
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -213,10 +214,17 @@ def compare(ledger: Ledger, export: Export, period: Period) -> Reconciliation:
         _both(day, ours.get(day, []), theirs.get(day, []), export.columns)
         for day in days
     )
-    sides = (
-        _ids(ledger, rows, period) if "request_id" in export.columns else (None, None)
-    )
-    return Reconciliation(export, period, len(export.rows) - len(rows), made, *sides)
+    only_console = None
+    only_ledger = None
+    if "request_id" in export.columns:
+        charged = [row.request_id for row in rows if row.request_id and row.charged]
+        # A call at midnight may be of another day over there, so the console's ids are looked for a
+        # day further out.
+        wide = period.microseconds(margin_days=1)
+        only_console = ledger.read(ids_only_there, *wide, charged)
+        only_ledger = ledger.read(ids_only_here, *period.microseconds(), charged)
+    outside = len(export.rows) - len(rows)
+    return Reconciliation(export, period, outside, made, only_console, only_ledger)
 
 
 def _open(path: str) -> InputTable:
@@ -281,19 +289,14 @@ def _digits(text: str) -> str | None:
 def _day(text: str, zone: ZoneInfo) -> date | None:
     """The day of a date or a time; `None` where the text is neither. A time without a zone is one
     of `zone`."""
-    try:
+    with suppress(ValueError):
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        found = _DAY.match(text)
-        return _date(*map(int, filter(None, found.groups()))) if found else None
-    return (moment.astimezone(zone) if moment.tzinfo else moment).date()
-
-
-def _date(year: int, month: int, day: int) -> date | None:
-    try:
-        return date(year, month, day)
-    except ValueError:
-        return None
+        return (moment.astimezone(zone) if moment.tzinfo else moment).date()
+    found = _DAY.match(text)
+    if found:
+        with suppress(ValueError):
+            return date(*map(int, filter(None, found.groups())))
+    return None
 
 
 def _both(
@@ -315,16 +318,4 @@ def _both(
         sum((row.amount or Decimal(0) for row in rows), Decimal(0))
         if "amount" in columns
         else None,
-    )
-
-
-def _ids(
-    ledger: Ledger, rows: Sequence[ConsoleRow], period: Period
-) -> tuple[UnmatchedIds, UnmatchedIds]:
-    """A call at midnight may be of another day over there, so ids are looked for a day further
-    out."""
-    charged = [row.request_id for row in rows if row.request_id and row.charged]
-    return (
-        ledger.read(ids_only_there, *period.microseconds(margin_days=1), charged),
-        ledger.read(ids_only_here, *period.microseconds(), charged),
     )
