@@ -78,10 +78,15 @@ class CandidateJudge:
         self._rejected = pa.array(
             ledger.read(read_rejected, picks_of(config.name)), pa.string()
         )
-        by_req_key = {
-            req_key: _codes_of_turned_away(config, req_key)
-            for req_key in {variant.req_key for variant in variants}
-        }
+        by_req_key = {}
+        for req_key in {variant.req_key for variant in variants}:
+            table = code_table(
+                req_key, config.retry.codes, config.request.operation_file
+            )
+            # Of calls that are not charged, as nothing was drawn: what is wrong with such a request
+            # is wrong with any seed.
+            codes = (code for code, policy in table.items() if policy.charged == "no")
+            by_req_key[req_key] = frozenset(codes)
         self._turned_away = [by_req_key[variant.req_key] for variant in variants]
 
     def judge(
@@ -157,13 +162,6 @@ class CandidateJudge:
             scores = pc.fill_null(columns[self._kept_by], -np.inf)
             values = np.nan_to_num(scores.to_numpy(zero_copy_only=False), nan=-np.inf)
         return Judged(judgements, values)
-
-
-def _codes_of_turned_away(config: Config, req_key: str) -> frozenset[str]:
-    """Return the codes of calls that are not charged, as nothing was drawn: what is wrong with such a
-    request is wrong with any seed."""
-    table = code_table(req_key, config.retry.codes, config.request.operation_file)
-    return frozenset(code for code, policy in table.items() if policy.charged == "no")
 
 
 class CandidateChoice(NamedTuple):

@@ -131,30 +131,21 @@ def _rows_to_look_at(
     limit: int | None,
 ) -> NDArray[np.bool_]:
     """Mark the rows that would be paid for if their images are good; with `keep` also all that are paid for."""
-    pending = np.asarray(
-        plan.pending.reshape(-1, len(plan.expander.variants)).any(axis=1)
-    )
+    variants = len(plan.expander.variants)
+    pending = np.asarray(plan.pending.reshape(-1, variants).any(axis=1))
     pending[[number - 1 for number in plan.bad_images]] = True
-    end = len(pending) if limit is None else _count_rows(plan, limit)
+    end = len(pending)
+    positions = np.flatnonzero(plan.pending)
+    if limit == 0:
+        end = 0
+    elif limit is not None and limit < len(positions):
+        # With the row of the last job that it lets through.
+        end = int(positions[limit - 1]) // variants + 1
     wanted = np.zeros_like(pending)
     if plan.config.input.images == "keep":
         wanted = ~pending
     wanted[:end] |= pending[:end]
     return wanted
-
-
-def _count_rows(
-    plan: Plan,
-    limit: int,
-) -> int:
-    """Return how many rows there are up to the last one that `limit` lets through."""
-    variants = len(plan.expander.variants)
-    positions = np.flatnonzero(plan.pending)
-    if limit >= len(positions):
-        return len(plan.pending) // variants
-    if limit == 0:
-        return 0
-    return int(positions[limit - 1]) // variants + 1
 
 
 def _keep_files(

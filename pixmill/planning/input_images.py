@@ -180,17 +180,6 @@ class InputImageChecker:
         keep: bool,
     ) -> str | None:
         """Ask for one image, write the answer down and return its problem."""
-        image = self._answer(url, keep)
-        # An abort says nothing about the host.
-        if image.problem != UNREACHABLE or not self._cancelled.is_set():
-            self._ledger.record_input(image)
-        return image.problem
-
-    def _answer(
-        self,
-        url: str,
-        keep: bool,
-    ) -> InputImage:
         try:
             data = self._fetch(url)
         except ImageError as error:
@@ -198,18 +187,22 @@ class InputImageChecker:
             # Without its query, which of a signed URL is the key to the image.
             shown = f"{_host(url)}{_parts(url).path}"[:_SHOWN_CHARACTERS]
             log.info("input image %s: %s (%s)", shown, problem, error)
-            return InputImage(url, self._now(), problem, str(error))
-        file_name = store_image(self._store, data) if keep else None
-        return InputImage(
-            url,
-            self._now(),
-            None,
-            None,
-            file_name,
-            sha256(data).hexdigest(),
-            *inspect(data),
-            bytes=len(data),
-        )
+            image = InputImage(url, self._now(), problem, str(error))
+        else:
+            image = InputImage(
+                url,
+                self._now(),
+                None,  # no problem
+                None,
+                store_image(self._store, data) if keep else None,
+                sha256(data).hexdigest(),
+                *inspect(data),
+                bytes=len(data),
+            )
+        # An abort says nothing about the host.
+        if image.problem != UNREACHABLE or not self._cancelled.is_set():
+            self._ledger.record_input(image)
+        return image.problem
 
     def _fetch(self, url: str) -> bytes:
         host = _host(url)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pixmill.conditions import Condition, parse
 from pixmill.config.model import Config
 from pixmill.planning.jobs import JobBatch, JobPrice
-from pixmill.request.registry import operation_of
+from pixmill.request.registry import operation_of, value_at
 
 
 class _Rule(NamedTuple):
@@ -35,7 +35,12 @@ class _Rule(NamedTuple):
             return False
         if self.where is None:
             return True
-        values = {name: _value_at(params, name) for name in self.where.names}
+        values = {}
+        for name in self.where.names:
+            value = value_at(params, name)
+            # A list or an object as a whole is compared as it is sent.
+            is_whole = isinstance(value, list | dict)
+            values[name] = json.dumps(value, allow_nan=False) if is_whole else value
         return bool(self.where.mask(values, 1)[0])
 
 
@@ -113,23 +118,3 @@ class PriceList:
                 most = operation.outputs(params, self._images)
                 return JobPrice(rule.price, most)
         return self._fallback
-
-
-def _value_at(
-    params: Mapping[str, Any],
-    path: str,
-) -> Any:
-    """Return the parameter at a dotted path, None where the request has none."""
-    value: Any = params
-    for part in path.split("."):
-        if isinstance(value, list):
-            number = int(part) if part.isdecimal() else len(value)
-            value = value[number] if number < len(value) else None
-        elif isinstance(value, Mapping):
-            value = value.get(part)
-        else:
-            return None
-    # A list or an object as a whole is compared as it is sent.
-    return (
-        json.dumps(value, allow_nan=False) if isinstance(value, list | dict) else value
-    )

@@ -3,7 +3,7 @@
 Its requests are those of the sweep to the letter, seeds included: what the sweep paid for is cached in the full run.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pixmill.config.field_types import NAME_CHARACTERS
@@ -184,23 +184,17 @@ def _request(
     request = sweep.request_at(point, config.request)
     changed: dict[str, Any] = {"params": canonical_value(request.params)}
     if request.prompt is not None:
-        changed["prompt"] = _fill_variables(request.prompt, sweep.variables_at(point))
+        # With the texts of the variables, so that only columns are left to fill in.
+        texts = sweep.variables_at(point)
+        prompt = ""
+        for literal, name in parse_template(request.prompt, None, texts).pieces:
+            prompt += _escape_braces(literal)
+            if name in texts:
+                prompt += _escape_braces(texts[name])
+            elif name is not None:
+                prompt += f"{{{name}}}"
+        changed["prompt"] = prompt
     return request.model_copy(update=changed)
-
-
-def _fill_variables(
-    template: str,
-    texts: Mapping[str, str],
-) -> str:
-    """Return the template with `texts` instead of their variables, so that only columns are left to fill in."""
-    parts = []
-    for literal, name in parse_template(template, None, texts).pieces:
-        parts.append(_escape_braces(literal))
-        if name is not None:
-            parts.append(
-                _escape_braces(texts[name]) if name in texts else f"{{{name}}}"
-            )
-    return "".join(parts)
 
 
 def _escape_braces(text: str) -> str:

@@ -103,16 +103,12 @@ class RowPrompts:
                     note(problems, limits)
             lengths = pc.utf8_length(prompts).to_numpy(zero_copy_only=False)
             long |= lengths > self._input.warn_prompt_chars
-        for name in self._required_columns() if check else ():
-            note(problems, blank_problems(texts[name], name, "empty_variable"))
+        # A column that is all of the prompt was looked at as such.
+        if check and self.template.has_other_text:
+            for name in self.template.columns:
+                if name not in self._input.allow_empty:
+                    note(problems, blank_problems(texts[name], name, "empty_variable"))
         return FilledPrompts(filled, problems, int(long.sum()))
-
-    def _required_columns(self) -> list[str]:
-        """Return the columns that fill a place among other text, except for those that may be empty."""
-        if not self.template.has_other_text:
-            return []
-        allowed = self._input.allow_empty
-        return [name for name in self.template.columns if name not in allowed]
 
     def by_point(self, by_variant: Sequence[Column]) -> list[Column]:
         """Return for every point what its variant of the prompt has."""

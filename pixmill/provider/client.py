@@ -277,9 +277,17 @@ def open_client(
     ConfigError where an address or a key is
     missing or unusable.
     """
-    is_volcengine = provider.kind == "volcengine"
-    path = VOLCENGINE_PATH if is_volcengine else provider.path
-    url = _base_url(provider, base_url) + path
+    base = base_url or provider.base_url
+    path = provider.path
+    if provider.kind == "volcengine":
+        base = base or VOLCENGINE_URL
+        path = VOLCENGINE_PATH
+    if not base:
+        raise ConfigError(
+            f"provider.base_url is not set, and a {provider.kind} has no default address",
+            hint="provider: {kind: gateway, base_url: https://gateway.example.com}",
+        )
+    url = base.rstrip("/") + path
     load_auth = partial(_load_auth, provider, url, api_key)
     return Client(
         url,
@@ -289,18 +297,6 @@ def open_client(
         connections=concurrency,
         operation_file=operation_file,
     )
-
-
-def _base_url(provider: Provider, override: str | None) -> str:
-    url = override or provider.base_url
-    if not url and provider.kind == "volcengine":
-        url = VOLCENGINE_URL
-    if not url:
-        raise ConfigError(
-            f"provider.base_url is not set, and a {provider.kind} has no default address",
-            hint="provider: {kind: gateway, base_url: https://gateway.example.com}",
-        )
-    return url.rstrip("/")
 
 
 def _load_auth(

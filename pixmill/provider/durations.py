@@ -61,15 +61,13 @@ def retry_after_seconds(header: str | None, now: datetime) -> float | None:
     text = (header or "").strip()
     if text.isascii() and text.isdigit():
         return min(float(text), MAX_RETRY_AFTER)
-    until = _http_date(text)
-    if until is None or until <= now:
-        return None
-    return min((until - now).total_seconds(), MAX_RETRY_AFTER)
-
-
-def _http_date(text: str) -> datetime | None:
     try:
-        date = parsedate_to_datetime(text)
+        until = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
+    if until.tzinfo is None:
+        # Without a zone it is GMT, as all dates of HTTP are.
+        until = until.replace(tzinfo=UTC)
+    if until <= now:
+        return None
+    return min((until - now).total_seconds(), MAX_RETRY_AFTER)

@@ -231,6 +231,13 @@ def code_table(
     return table
 
 
+def is_service_number(code: str, status: int | None) -> bool:
+    """Whether a code that no table knows is one of the service all the same: those are numbers, but
+    not the HTTP `status` of the answer, which gateways repeat as a code.
+    """
+    return code.removeprefix("-").isdecimal() and code != str(status)
+
+
 def classify(
     code: str | None, status: int, table: CodeTable, *, has_error_body: bool
 ) -> CodePolicy:
@@ -243,8 +250,7 @@ def classify(
         return _by_status(status, has_error_body)
     if code in table:
         return table[code]
-    if code == str(status) or not code.removeprefix("-").isdecimal():
-        # A code that repeats the status, or a name that no table knows, is not a service code.
+    if not is_service_number(code, status):
         return _by_status(status, has_error_body)
     _warn_of(code)
     return _FAILED

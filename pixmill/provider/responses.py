@@ -139,7 +139,16 @@ def name_without_code(answer: Response, reply: Reply) -> Response:
     """Return an answer that is no success, with a code of ours where it has none."""
     if answer.verdict is Verdict.IN_DOUBT and 200 <= reply.status < 300:
         return _broken(answer, reply.body)
-    return answer if answer.code else _name_after_status(answer)
+    if answer.code:
+        return answer
+    said = answer.message or "no code in the body"
+    if answer.verdict is Verdict.STOP and not answer.message:
+        said += "; check provider.base_url and the key"
+    return replace(
+        answer,
+        code=f"http_{answer.http_status}",
+        message=f"HTTP {answer.http_status}: {said}",
+    )
 
 
 def not_sent(error: NotSent) -> Response:
@@ -212,17 +221,6 @@ def _broken(answer: Response, body: bytes) -> Response:
         code="broken_answer",
         message=message,
         image_urls=tuple(_salvage_urls(body)),
-    )
-
-
-def _name_after_status(answer: Response) -> Response:
-    said = answer.message or "no code in the body"
-    if answer.verdict is Verdict.STOP and not answer.message:
-        said += "; check provider.base_url and the key"
-    return replace(
-        answer,
-        code=f"http_{answer.http_status}",
-        message=f"HTTP {answer.http_status}: {said}",
     )
 
 

@@ -24,7 +24,12 @@ from dataclasses import replace
 
 from pixmill.http.transport import Reply
 from pixmill.provider.answer_body import Statement, as_code, as_mapping, one_line
-from pixmill.provider.error_codes import SERVICE_CODES, CodeTable, Verdict
+from pixmill.provider.error_codes import (
+    SERVICE_CODES,
+    CodeTable,
+    Verdict,
+    is_service_number,
+)
 from pixmill.provider.responses import (
     Response,
     classify_reply,
@@ -66,10 +71,12 @@ def read_result(reply: Reply, table: CodeTable, task_id: str) -> Response:
     answer = replace(answer, task_id=task_id, provider_ms=None)
     if _is_of_another_api(statement):
         return _not_passed_on(answer)
+    code = answer.code or ""
+    is_of_service = code in table or is_service_number(code, answer.http_status)
     match answer.verdict:
         case Verdict.SUCCEEDED:
             return _read_status(answer, statement)
-        case Verdict.FAILED | Verdict.REFUSED if _is_said_by_service(answer, table):
+        case Verdict.FAILED | Verdict.REFUSED if is_of_service:
             return answer
         case Verdict.RETRY if answer.code in SERVICE_CODES:
             return answer
@@ -112,13 +119,6 @@ def _read_status(answer: Response, statement: Statement) -> Response:
             message=f"the task ended as {status}",
         )
     return replace(answer, verdict=Verdict.RUNNING, charged="unknown")
-
-
-def _is_said_by_service(answer: Response, table: CodeTable) -> bool:
-    """Whether the code is the service's, also one that no table knows: those are numbers."""
-    code = answer.code or ""
-    is_number = code.removeprefix("-").isdecimal() and code != str(answer.http_status)
-    return code in table or is_number
 
 
 def _not_passed_on(answer: Response) -> Response:

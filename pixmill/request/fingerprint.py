@@ -15,7 +15,7 @@ import numpy as np
 
 from pixmill.request.canonical_json import JsonValue, canonical_json, json_text
 from pixmill.request.model import Request
-from pixmill.request.operations.operation import InputImages, Operation
+from pixmill.request.operations.operation import InputImages
 from pixmill.request.registry import (
     keyed_parameters,
     requested_mode,
@@ -138,7 +138,13 @@ def request_shape(request: Request) -> RequestShape:
     sent: dict[str, JsonValue] = {**resolved, "req_key": request.req_key}
     options = None
     if requested_mode(request) == "async":
-        options = _result_options(operation, sent)
+        # A poll that leaves `return_url` out gets the images themselves, and several of 4K would be
+        # more than an answer may hold.
+        delivered: dict[str, JsonValue] = {"return_url": True}
+        for name in operation.delivery & sent.keys():
+            # What belongs to the poll is not in the body of the submit.
+            delivered[name] = sent.pop(name)
+        options = canonical_json(delivered)
     family = json_text(request.operation)
     key = json_text(request.req_key)
     version = f',"version":{KEY_VERSION}}}'
@@ -159,19 +165,6 @@ def request_shape(request: Request) -> RequestShape:
         images=operation.images,
         result_options=options,
     )
-
-
-def _result_options(
-    operation: Operation,
-    sent: dict[str, JsonValue],
-) -> str:
-    """Move the delivery fields out of the body `sent`, and return them as JSON."""
-    # A poll that leaves `return_url` out gets the images themselves, and several of 4K would be
-    # more than an answer may hold.
-    options: dict[str, JsonValue] = {"return_url": True}
-    for name in operation.delivery & sent.keys():
-        options[name] = sent.pop(name)
-    return canonical_json(options)
 
 
 def url_list(urls: Sequence[str]) -> str:

@@ -177,6 +177,27 @@ def image_index_problem(
     return None
 
 
+def value_at(
+    container: Any,
+    path: str,
+) -> Any:
+    """Return what nested mappings and lists hold at the dotted `path`, None where there is nothing.
+
+    Positions in lists are numbers.
+
+        value_at({"a": [{"b": 1}]}, "a.0.b")    # 1
+    """
+    for part in path.split("."):
+        if isinstance(container, list):
+            at = int(part) if part.isdecimal() else len(container)
+            container = container[at] if at < len(container) else None
+        elif isinstance(container, Mapping):
+            container = container.get(part)
+        else:
+            return None
+    return container
+
+
 def with_field(
     params: Mapping[str, Any],
     path: str,

@@ -39,7 +39,16 @@ class Delimited:
 
     def schema(self, files: Sequence[Path]) -> pa.Schema:
         """The header of the files, every column a string."""
-        schemas = [self._header(file) for file in files]
+        schemas = []
+        for file in files:
+            with open_lines(file, self.encoding) as lines:
+                names, problem = next(self._rows(file, lines), ([], None))
+            if problem:
+                raise TableError(f"{file}: its header is not usable: {problem.message}")
+            if not names:
+                raise empty_error(file)
+            columns = pa.schema([(name, pa.string()) for name in names])
+            schemas.append(check_names(columns, file))
         for file, other in zip(files[1:], schemas[1:], strict=True):
             check_same_names(files[0], schemas[0].names, file, other.names)
         return schemas[0]
@@ -91,15 +100,6 @@ class Delimited:
         except csv.Error:
             return []
         return rows if {width}.issuperset(map(len, rows)) else []
-
-    def _header(self, file: Path) -> pa.Schema:
-        with open_lines(file, self.encoding) as lines:
-            names, problem = next(self._rows(file, lines), ([], None))
-        if problem:
-            raise TableError(f"{file}: its header is not usable: {problem.message}")
-        if not names:
-            raise empty_error(file)
-        return check_names(pa.schema([(name, pa.string()) for name in names]), file)
 
     def _rows(self, file: Path, lines: Lines) -> Iterator[_Row]:
         """The header and every row after it but blank lines, each with as many cells as the header."""
@@ -158,9 +158,14 @@ class Delimited:
             for cell in cells[:-1]
         )
         begin = first + sum(breaks)
+        if lines.ended:
+            why = "the file ends inside it"
+        elif "field limit" in str(error):
+            why = f"it is longer than {MAX_LINE:,} characters"
+        else:
+            why = f"line {lines.number} has text after a closing quote"
         return TableError(
-            f"{file}: the quoted cell that begins in line {begin} does not end: "
-            f"{_why(error, lines)}",
+            f"{file}: the quoted cell that begins in line {begin} does not end: {why}",
             hint='is its closing quote missing? A quote inside a quoted cell is written twice: ""',
         )
 
@@ -169,14 +174,6 @@ def _table(rows: Sequence[Sequence[str | None]], names: Sequence[str]) -> pa.Tab
     return pa.table(
         [pa.array(column, pa.string()) for column in zip(*rows, strict=True)], names
     )
-
-
-def _why(error: csv.Error, lines: Lines) -> str:
-    if lines.ended:
-        return "the file ends inside it"
-    if "field limit" in str(error):
-        return f"it is longer than {MAX_LINE:,} characters"
-    return f"line {lines.number} has text after a closing quote"
 
 
 def _fit(cells: list[str], width: int) -> list[str | None]:

@@ -3,7 +3,7 @@
 import codecs
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from pixmill.tables.discovery import find_files
 from pixmill.tables.text_stream import open_bytes
@@ -36,26 +36,25 @@ def dialect_of(path: str, *otherwise: str) -> Dialect:
         return Dialect("utf-8", None)
     with open_bytes(file) as stream:
         head = stream.read(_HEAD)
-        encoding = _encoding(head) or _first_that_decodes(
-            head + stream.read(), ("utf-8", *otherwise)
-        )
+        encoding = _guess_encoding(head, stream, ("utf-8", *otherwise))
     header = head.decode(encoding, "ignore").lstrip("\r\n").partition("\n")[0]
     found = max(_SEPARATORS, key=header.count)  # of equally many the first
     return Dialect(encoding, None if found == "," else found)
 
 
-def _encoding(head: bytes) -> str | None:
+def _guess_encoding(head: bytes, rest: BinaryIO, encodings: Sequence[str]) -> str:
+    """Return UTF-16 where the `head` of a file shows it, else the first of `encodings` in which all of it is a text,
+    or the first of all.
+    """
     for mark, encoding in _MARKS:
         if head.startswith(mark):
             return encoding
     # Without a mark: of ASCII letters in UTF-16, every other byte is zero.
     if head[1:2] == b"\0":
         return "utf-16-le"
-    return "utf-16-be" if head[:1] == b"\0" else None
-
-
-def _first_that_decodes(content: bytes, encodings: Sequence[str]) -> str:
-    """Return the first encoding in which `content` is a text; the first of all where it is none in any."""
+    if head[:1] == b"\0":
+        return "utf-16-be"
+    content = head + rest.read()
     for encoding in encodings:
         with suppress(UnicodeDecodeError):
             content.decode(encoding)

@@ -65,8 +65,8 @@ MUTANTS = (
         "take the pids of another place for those of this one",
         "pixmill/ledger/process_owner.py",
         "is_dead",
-        "if place == _certain_place() else None",
-        "if place else None",
+        "is_here = place == here and _UNKNOWN not in (namespace, boot)",
+        "is_here = bool(place)",
         ("tests/pixmill/ledger/test_process_owner.py",),
     ),
     Mutant(

@@ -16,6 +16,7 @@ from pixmill.request.registry import (
     reserved_fields,
     resolve_parameters,
     suggest_field,
+    value_at,
     with_field,
 )
 from pixmill.request.sweep.points import AxisKind
@@ -110,10 +111,16 @@ class BaselineRequest:
         problems: list[ValidationError] = []
         for operation in self.operations:
             try:
-                tried = with_field(self._params_of(operation), path, value)
-                return _value_at(resolve_parameters(operation, tried), path)
+                params = self.params
+                if operation is not self.operations[0]:
+                    params = resolve_parameters(operation, self.request.params)
+                tried = with_field(params, path, value)
+                resolved = resolve_parameters(operation, tried)
             except ValidationError as error:
                 problems.append(error)
+            else:
+                typed: JsonValue = value_at(resolved, path)
+                return typed
         # What is said of the value goes before what is said of the field.
         about_value = [
             error
@@ -121,12 +128,6 @@ class BaselineRequest:
             if all(mistake["type"] != "extra_forbidden" for mistake in error.errors())
         ]
         raise (about_value or problems)[0]
-
-    def _params_of(self, operation: Operation) -> Mapping[str, JsonValue]:
-        """Return the resolved parameters; ValidationError where the operation does not take them."""
-        if operation is self.operations[0]:
-            return self.params
-        return resolve_parameters(operation, self.request.params)
 
     def _find_problem(self, path: str) -> str | None:
         """Say why `path` is not a field that can be swept, or return None."""
@@ -207,16 +208,3 @@ def _placeholders(request: Request) -> frozenset[str]:
         # A broken template is reported with the request.
         return frozenset()
     return frozenset(name for _, name, _, _ in pieces if name)
-
-
-def _value_at(
-    container: JsonValue,
-    path: str,
-) -> JsonValue:
-    """Return what is at the dotted `path`, None where there is nothing."""
-    for part in path.split("."):
-        if container is None:
-            return None
-        is_list = isinstance(container, list)
-        container = container[int(part)] if is_list else container.get(part)
-    return container

@@ -58,7 +58,9 @@ def draw_values(
         raise ValueError(f"{name} needs [a, b] with a below b")
     match name:
         case "uniform":
-            draws = _draw_uniform(low, high, digests)
+            first = float(low)
+            span = float(high - low)
+            draws = [canonical_number(first + span * _unit(one)) for one in digests]
         case "loguniform":
             draws = _draw_loguniform(low, high, digests)
         case _:
@@ -91,16 +93,6 @@ def _choose(
     values = read_values(spec)
     chosen = [values[digest % len(values)] for digest in digests]
     return [*chosen, *values]
-
-
-def _draw_uniform(
-    low: Decimal,
-    high: Decimal,
-    digests: Sequence[int],
-) -> list[int | float]:
-    first = float(low)
-    span = float(high - low)
-    return [canonical_number(first + span * _unit(digest)) for digest in digests]
 
 
 def _draw_loguniform(
