@@ -20,6 +20,7 @@ from pixmill.config.problems import ConfigProblem, explain
 from pixmill.local_paths import folder_problem
 from pixmill.request.canonical_json import canonical_json
 from pixmill.request.model import Request, Seed, Sweep
+from pixmill.request.operations import OPERATIONS
 from pixmill.request.registry import (
     did_you_mean,
     field_paths,
@@ -29,6 +30,7 @@ from pixmill.request.registry import (
     requested_operation,
     reserved_fields,
     resolve_parameters,
+    suggest_field,
 )
 from pixmill.request.sweep import ReadSweep, SweepPoints, read_sweep
 
@@ -222,15 +224,7 @@ def _check_gateway(provider: Provider) -> Problems:
 def _check_budget(
     section: Budget, request: Request, points: SweepPoints | None
 ) -> Problems:
-    # What is wrong with the sweep is said by its own check.
-    axes = points.axes if points else ()
-    swept = [
-        str(value.value)
-        for axis in axes
-        if axis.kind == "req_key"
-        for value in axis.values
-    ]
-    asked = dict.fromkeys((request.req_key, *swept))
+    asked = _find_req_keys(request, points)
     unpriced = [req_key for req_key in asked if not section.has_price_of(req_key)]
     for cap in ("max_cost", "max_cost_per_month"):
         if getattr(section, cap) is not None and unpriced:
@@ -254,6 +248,41 @@ def _check_budget(
             "set `per: call` and the most that a call may cost, or say in a file for "
             "request.operation_file how many images it has at most",
         )
+
+
+def _find_req_keys(request: Request, points: SweepPoints | None) -> list[str]:
+    """Return the operations that the config asks, each once."""
+    # What is wrong with the sweep is said by its own check.
+    axes = points.axes if points else ()
+    swept = [
+        str(value.value)
+        for axis in axes
+        if axis.kind == "req_key"
+        for value in axis.values
+    ]
+    return list(dict.fromkeys((request.req_key, *swept)))
+
+
+def _check_price_conditions(
+    section: Budget, request: Request, points: SweepPoints | None
+) -> Problems:
+    """Yield the names in conditions of prices that no request can have: such a price would never apply."""
+    # A list of prices may be for all operations, also those of other configs.
+    all_keys = [*OPERATIONS, *_find_req_keys(request, points)]
+    for at, price in enumerate(section.prices):
+        req_keys = all_keys if price.req_key is None else [price.req_key]
+        operations = [operation_of(key, request.operation_file) for key in req_keys]
+        if price.where is None or any(each.parameters is None for each in operations):
+            continue
+        known = [path for operation in operations for path in field_paths(operation)]
+        fields = {path.partition(".")[0] for path in known}
+        for name in sorted(parse(price.where).names):
+            if name.partition(".")[0] not in fields:
+                yield ConfigProblem(
+                    f"budget.prices.{at}.where",
+                    f"`{name}` is not a parameter of {price.req_key or 'any operation'}"
+                    f"{suggest_field(name, known)}",
+                )
 
 
 def _check_store(store: str, provider: Provider, ledger: str | None) -> Problems:
@@ -353,6 +382,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Problems]], ...] = (
     (("input", "seed"), _check_seed_column),
     (("provider",), _check_gateway),
     (("budget", "request", _POINTS), _check_budget),
+    (("budget", "request", _POINTS), _check_price_conditions),
     (("store", "provider", "ledger"), _check_store),
     (("execution", "provider", "ledger"), _check_execution),
     (("quality", "seed", "output"), _check_until),

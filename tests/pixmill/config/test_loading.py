@@ -343,6 +343,16 @@ def test_set_overrides_any_key_and_reads_its_value_as_yaml(tmp_path: Path) -> No
         ),
         (
             SMALL
+            + "budget: {prices: [{req_key: jimeng_t2i_v40, where: sise > 4, price: 1}]}\n",
+            "budget.prices.0.where: `sise` is not a parameter of jimeng_t2i_v40; did you mean `size`?",
+        ),
+        (
+            SMALL + "budget: {prices: [{price: 1}, {where: steps > 4, price: 1}]}\n",
+            "budget.prices.1.where: `steps` is not a parameter of any operation; "
+            "did you mean `ddim_steps`?",
+        ),
+        (
+            SMALL
             + "request: {req_key: unknown_key}\n"
             + "budget: {max_cost: 5, prices: [{price: 0.2, per: image}]}\n",
             "budget.prices: has a price per image for unknown_key",
@@ -411,6 +421,15 @@ def test_a_missing_config_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(tmp_path / "none.yaml")
     assert "pixmill init" in caught.value.hint
+
+
+def test_a_price_may_depend_on_any_parameter_of_an_unknown_req_key(
+    tmp_path: Path,
+) -> None:
+    prices = (
+        "[{where: anything > 1, price: 1}, {req_key: other, where: x > 1, price: 1}]"
+    )
+    loaded(tmp_path, SMALL, "request.req_key=some_new_key", f"budget.prices={prices}")
 
 
 def test_an_unknown_req_key_passes_its_parameters_unchecked(tmp_path: Path) -> None:
