@@ -108,7 +108,7 @@ def plan(
         echo(f"      {count.describe()}")
     _print_request(made)
     print_changes(made)
-    would = _describe_run(made, made.limit_to_rows(limit, rows))
+    would = _describe_run(made, made.limit_within_rows(limit, rows))
     flags = [
         f"{flag} {count}"
         for flag, count in (("--limit", limit), ("--rows", rows))

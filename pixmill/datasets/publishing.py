@@ -51,7 +51,7 @@ from pixmill.datasets.published_outcomes import (
     origin_of,
 )
 from pixmill.datasets.refused import forget_refused, set_aside
-from pixmill.datasets.row_files import Files, open_files, read_back, write_rows
+from pixmill.datasets.row_files import open_files, read_back, write_rows
 from pixmill.datasets.schema import OutcomeCounts, ResultTable
 from pixmill.datasets.score_columns import open_score_columns
 from pixmill.datasets.step_back import is_step_back
@@ -73,17 +73,15 @@ LOOK_SECONDS = 0.3
 
 @dataclass(frozen=True)
 class Published:
-    """Where the dataset is, what a run makes of it, and whether it is another one than before.
-
-    `stays` is how many pictures the dataset has that was left in place of what the run made, `None`
-    where none was.
-    """
+    """Where the dataset is, what a run makes of it, and whether it is another one than before."""
 
     path: Path
     rows: int
     counts: OutcomeCounts
     changed: bool
-    stays: int | None = None
+    images_kept: int | None = None
+    """How many images the published dataset has where what the run made would have been a step back
+    and did not replace it; else `None`."""
     gate: Gate | None = None
     """What the conditions of `quality.gate` came to, None without conditions."""
     refused: Path | None = None
@@ -112,13 +110,13 @@ def publish(
     ledger: Ledger,
     run_id: str,
     *,
-    whatever: bool = False,
+    even_a_step_back: bool = False,
     scored_at: str | None = None,
 ) -> Published:
     """Write the dataset of `plan` from what the ledger knows now, and put it in place.
 
     One that would be a step back (see `pixmill.datasets.step_back`) leaves what is published as it
-    is, unless that is wanted `whatever` it is; one that does not meet `quality.gate` does so in any
+    is, unless `even_a_step_back` is wanted; one that does not meet `quality.gate` does so in any
     case, and is set aside. `scored_at` is the revision of the ledger at which all images were looked
     at and none was left without a score. Raises TableError where the table changed since it
     was planned: what was paid is in the ledger, so the next run publishes it. Raises PixmillError
@@ -127,14 +125,16 @@ def publish(
     config = plan.config
     folder = plan.config.dataset_folder
     with publication_lock(folder):
-        write = partial(_publish, plan, ledger, run_id, folder, whatever, scored_at)
+        write = partial(
+            _publish, plan, ledger, run_id, folder, even_a_step_back, scored_at
+        )
         published = open_store(config).publish(
             config.name,
             published_files(config),
             config.output.keep_versions,
             write,
         )
-        if published.stays is None and published.refused is None:
+        if published.images_kept is None and published.refused is None:
             forget_refused(config)
     # The report comes next, and reads the dataset again.
     give_back()
@@ -164,7 +164,7 @@ def _publish(
     ledger: Ledger,
     run_id: str,
     folder: Path,
-    whatever: bool,
+    even_a_step_back: bool,
     scored_at: str | None,
 ) -> Published:
     plan.table.check_unchanged()
@@ -177,7 +177,7 @@ def _publish(
     with open_files(plan) as files, ThreadPoolExecutor(1) as opening:
         # Hashing the file needs no interpreter, which prepares the first batches meanwhile.
         earlier = opening.submit(_open_earlier, plan, ledger, origin)
-        batches = prefetch(plan.batches(), partial(_known, plan, ledger, earlier))
+        batches = prefetch(plan.batches(), partial(_look_up, plan, ledger, earlier))
         candidates = CandidateRows(plan, run_id, scores) if plan.candidates else None
         dataset = files.dataset
         rows, new_invalid = write_rows(
@@ -193,10 +193,16 @@ def _publish(
         published = current if was_intact else None
         gate = check_gate(plan.config, dataset, published, gate_of(manifest))
         new = Published(current, rows, results.counts, changed=False, gate=gate)
-        described = _manifest(plan, run_id, new, new_file.written, origin)
-        is_wanted = whatever or not was_intact
-        if left := _leave_published(plan, new, files, described, is_wanted):
-            return left
+        new_manifest = _manifest(plan, run_id, new, new_file.written, origin)
+        is_wanted = even_a_step_back or not was_intact
+        if not is_wanted and is_step_back(plan, new.counts, dataset, current, manifest):
+            files.discard()
+            return replace(new, images_kept=manifest["counts"]["succeeded"])
+        if gate and gate.failed:
+            refused = set_aside(
+                plan.config, dataset, files.invalid, files.candidates, new_manifest
+            )
+            return replace(new, refused=refused)
         if new_file.equals_current:
             # Equal content may have been written to other pages, and readers of the version that is
             # published are not disturbed.
@@ -206,12 +212,12 @@ def _publish(
         else:
             # There before the dataset: a publication that is killed between the dataset and its
             # manifest is completed from this.
-            text = json_file(described)
+            text = json_file(new_manifest)
             write_file(folder / NEXT, text)
             open_store(plan.config).push(f"{plan.config.name}/{NEXT}")
             if was_intact:
                 keep_version(folder, plan.config.output.keep_versions)
-    _describe(plan, text)
+    _put_companions(plan, text)
     return replace(new, changed=not new_file.equals_current)
 
 
@@ -245,8 +251,8 @@ def _examine(
     return _ExaminedFile(written, is_sound, is_sound and whether_equal.result())
 
 
-def _describe(plan: Plan, manifest: bytes) -> None:
-    """Put in place what belongs to a dataset that is there, and remove what does not."""
+def _put_companions(plan: Plan, manifest: bytes) -> None:
+    """Put manifest and config beside a dataset that is there, and remove what does not belong to it."""
     folder = plan.config.dataset_folder
     write_file(folder / MANIFEST, manifest)
     (folder / NEXT).unlink(missing_ok=True)
@@ -254,33 +260,6 @@ def _describe(plan: Plan, manifest: bytes) -> None:
         # Of a config that has none any more, they would be about another dataset.
         open_store(plan.config).remove(f"{plan.config.name}/{CANDIDATES}")
     write_file(folder / CONFIG, plan.config.to_yaml().encode())
-
-
-def _leave_published(
-    plan: Plan,
-    new: Published,
-    written: Files,
-    described: Mapping[str, Any],
-    is_wanted: bool,
-) -> Published | None:
-    """Leave the published dataset as it is where the `new` one must not replace it, else None.
-
-    `described` is the manifest of the new one. A step back is published where it `is_wanted`; what
-    the gate refuses is not, and is kept beside.
-    """
-    folder = plan.config.dataset_folder
-    manifest = manifest_at(folder / MANIFEST)
-    if not is_wanted and is_step_back(
-        plan, new.counts, written.dataset, new.path, manifest
-    ):
-        written.discard()
-        return replace(new, stays=manifest["counts"]["succeeded"])
-    if new.gate and new.gate.failed:
-        refused = set_aside(
-            plan.config, written.dataset, written.invalid, written.candidates, described
-        )
-        return replace(new, refused=refused)
-    return None
 
 
 def complete_publication(config: Config) -> None:
@@ -333,14 +312,14 @@ def _open_earlier(
     return published
 
 
-def _known(
+def _look_up(
     plan: Plan,
     ledger: Ledger,
     earlier: "Future[PublishedOutcomes | None]",
     jobs: JobBatch,
 ) -> Iterator[pa.Table]:
-    """What the ledger has for each position: the outcome, and the file of the row's first input
-    image.
+    """Return for each position the outcome that ledger or published dataset has, and the file of the
+    row's first input image.
 
     That is one table, which is there when this returns, or several one after another where answers
     are long.

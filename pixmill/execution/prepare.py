@@ -25,12 +25,12 @@ from pixmill.execution.image_downloads import Downloads
 from pixmill.execution.progress import RunCounters
 from pixmill.execution.retry_selection import RetrySelection
 from pixmill.execution.run import ActiveRun
+from pixmill.execution.run_plan import RunPlan, plan_run
 from pixmill.execution.run_scoring import RunScoring
 from pixmill.execution.spending_rules import check_invalid, check_spending
 from pixmill.execution.stop_reasons import interruption
 from pixmill.execution.stop_signal import StopSignal
 from pixmill.execution.thread_executor import ThreadExecutor
-from pixmill.execution.unchanged import Planned, plan_run
 from pixmill.execution.worker import Endpoint, open_client_of, open_downloads
 from pixmill.execution.worker_pool import WorkerPool
 from pixmill.ledger import Ledger, open_ledger, queries
@@ -53,15 +53,15 @@ class PreparedRun:
         self,
         config: Config,
         ledger: Ledger,
-        planned: Planned,
+        run_plan: RunPlan,
         limit: int | None,
         *,
         faults: Path | None = None,
     ) -> None:
         self.config = config
         self.ledger = ledger
-        self.planned = planned
-        self.plan = planned.plan
+        self.run_plan = run_plan
+        self.plan = run_plan.plan
         self.limit = limit
         """How many job keys it pays for at most (`--limit`), `None` for all of them."""
         self.flow_parameters: FlowParameters | None = None
@@ -181,7 +181,7 @@ class PreparedRun:
         if any(run["finished_at"] is None for run in last_run):
             store.clear_parts()
         # Of a run that neither pays nor publishes there is nothing to look at.
-        if not self.planned.unchanged:
+        if not self.run_plan.unchanged:
             note_running(self.plan, self.run_id, self.to_pay)
         self.ledger.begin_run(self.run_id, config.name)
         if self.plan.asked:
@@ -196,9 +196,9 @@ class PreparedRun:
         """Start who pays: the one place that knows which executors there are."""
         config = self.config
         cached = self.plan.states[PlannedState.CACHED]
+        # Without the candidates that may follow: what those before them bring decides that.
         begins_with = len(self.plan.positions_to_pay(self.limit))
-        to_do = begins_with + len(self.plan.submitted)
-        counts = RunCounters(config, to_do, cached)
+        counts = RunCounters(config, begins_with + len(self.plan.submitted), cached)
         executor: Executor
         if not self.to_do:
             executor = IdleExecutor(counts, downloads, self.stop)
@@ -250,25 +250,25 @@ def prepare(
     ledger = open_ledger(config.ledger_address)
     try:
         selection = partial(retried.select, ledger) if retried else None
-        found = plan_run(config, ledger, selection)
-        check_gate_columns(found.plan)
-        if not found.plan.rows:
-            check_has_rows(found.plan, published_folder(config))
-        if found.plan.most_to_pay:
+        run_plan = plan_run(config, ledger, selection)
+        check_gate_columns(run_plan.plan)
+        if not run_plan.plan.rows:
+            check_has_rows(run_plan.plan, published_folder(config))
+        if run_plan.plan.most_to_pay:
             # Not for runs that publish at once.
             from pixmill.datasets.dry_publication import publish_dry
 
             open_store(config)  # one that can't be opened is no fault of the table
-            publish_dry(found.plan)
-        most = found.plan.limit_to_rows(limit, rows)
-        reviewed = review_inputs(found.plan, ledger, most, on_inputs)
+            publish_dry(run_plan.plan)
+        most = run_plan.plan.limit_within_rows(limit, rows)
+        reviewed = review_inputs(run_plan.plan, ledger, most, on_inputs)
         # Again, as rows whose input images are bad are not paid for: those after them must not be either.
-        limit = reviewed.limit_to_rows(limit, rows)
-        found = found._replace(plan=reviewed)
+        limit = reviewed.limit_within_rows(limit, rows)
+        run_plan = run_plan._replace(plan=reviewed)
         return PreparedRun(
             config,
             ledger,
-            found,
+            run_plan,
             limit,
             faults=faults,
         )

@@ -16,6 +16,7 @@ from pixmill.errors import PixmillError, TableError, UserError
 from pixmill.execution.executor import Executor
 from pixmill.execution.image_downloads import Downloads
 from pixmill.execution.progress import ChunkCounts, Outcome
+from pixmill.execution.run_plan import RunPlan, publish_plan
 from pixmill.execution.run_scoring import RunScoring
 from pixmill.execution.run_summary import (
     RunSummary,
@@ -25,7 +26,6 @@ from pixmill.execution.run_summary import (
     update_report_page,
 )
 from pixmill.execution.stop_reasons import NOT_REACHED, tasks_left
-from pixmill.execution.unchanged import Planned, publish_plan
 from pixmill.ledger import MissingImages, queries
 from pixmill.planning.jobs import Job
 from pixmill.planning.planner import make_plan
@@ -238,21 +238,21 @@ class ActiveRun:
         """Score what has no scores yet, and publish what is planned in the light of them."""
         # A user who pays for a few rows with `--limit` wants to see just those.
         is_trial = bool(self.prepared.limit) and not self.stop.is_set
-        planned = self.prepared.planned
+        run_plan = self.prepared.run_plan
         # What is published as it is has all the scores that there are.
-        if not planned.unchanged:
+        if not run_plan.unchanged:
             self.scoring.finish(lambda: self.stop.is_interrupted)
         scored_at = self.scoring.scored_at
         if self.plan.candidates:
             # Which candidate the dataset has follows from their scores.
             self._plan_anew()
-            planned = Planned(self.plan, revision=None)
+            run_plan = RunPlan(self.plan, revision=None)
             # It may be one of another run, which this one has not looked at.
             scored_at = None
         return publish_plan(
-            planned,
+            run_plan,
             self.ledger,
             self.run_id,
-            whatever=is_trial,
+            even_a_step_back=is_trial,
             scored_at=scored_at,
         )

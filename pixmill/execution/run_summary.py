@@ -218,10 +218,10 @@ def _explain_what_stays(published: Published, dataset: str, exit_code: int) -> s
     """
     why = ""
     # Publishing fewer images of the same rows than there are would be a step back.
-    if published.stays is not None:
+    if published.images_kept is not None:
         made = published.counts.status["succeeded"]
         why += (
-            f"; {dataset} is unchanged, with {published.stays:,} images of these rows where "
+            f"; {dataset} is unchanged, with {published.images_kept:,} images of these rows where "
             f"this run has {made:,}"
         )
     gate = published.gate

@@ -248,7 +248,7 @@ class Plan:
             left -= paid
         return total
 
-    def limit_to_rows(self, limit: int | None, rows: int | None) -> int | None:
+    def limit_within_rows(self, limit: int | None, rows: int | None) -> int | None:
         """Return how many keys may be paid for: at most `limit`, and only those of the first `rows` rows
         of the table; None for all."""
         if rows is None:

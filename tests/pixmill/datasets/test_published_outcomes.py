@@ -87,7 +87,9 @@ def publish_once(project: Project, asked: list[str], run_id: str) -> Publication
     config = config_of(project)
     asked.clear()
     with opened(config) as ledger:
-        published = publish(make_plan(config, ledger), ledger, run_id, whatever=True)
+        published = publish(
+            make_plan(config, ledger), ledger, run_id, even_a_step_back=True
+        )
     table = pq.read_table(published.path)
     return Publication(content_digest(published.path), [*asked], table)
 

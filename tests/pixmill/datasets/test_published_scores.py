@@ -147,7 +147,7 @@ def revision(config: Config) -> str | None:
 def publish_once(config: Config, scored_at: str | None) -> tuple[pa.Table, str]:
     with opened(config) as ledger:
         plan = make_plan(config, ledger)
-        made = publish(plan, ledger, "now", whatever=True, scored_at=scored_at)
+        made = publish(plan, ledger, "now", even_a_step_back=True, scored_at=scored_at)
     return pq.read_table(made.path), content_digest(made.path)
 
 

@@ -572,7 +572,7 @@ def test_a_row_whose_task_still_works_is_skipped_and_says_which_task_it_is(
     )
     with opened(config) as ledger:
         published = publish(
-            make_plan(config, ledger), ledger, "this-run", whatever=True
+            make_plan(config, ledger), ledger, "this-run", even_a_step_back=True
         )
     names = ("status", "error_code", "error_message", "task_id", "image_count")
     rows = [

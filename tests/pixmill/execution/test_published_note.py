@@ -295,7 +295,7 @@ def test_a_job_with_a_task_that_is_out_is_looked_at_in_every_run(
     config = load_config(settled.path)
     edit_ledger(config, "UPDATE jobs SET claim_task = 'task' WHERE rowid = 2")
     with prepare(config) as run:
-        assert (run.planned.unchanged, run.to_do, run.to_pay) == (None, 1, 0)
+        assert (run.run_plan.unchanged, run.to_do, run.to_pay) == (None, 1, 0)
 
 
 def test_images_that_are_still_to_be_fetched_are_asked_for_in_every_run(
