@@ -12,13 +12,18 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 EXIT_INTERRUPTED = 130
 AGAIN_SECONDS = 1.0
 """How long after the first signal a Ctrl-C counts as a second one: echoes come within milliseconds.
 """
+
+_LEFT = (
+    b"\nleft at once: calls in flight may have been charged. Run the same command again: it tells "
+    b"them as in doubt, and asks for tasks that still work at the provider\n"
+)
 
 Handler = Callable[[int, FrameType | None], None]
 
@@ -39,6 +44,9 @@ def graceful_shutdown(stop: Callable[[str], None]) -> Iterator[None]:
         threading.Thread(target=stop, args=(name,), daemon=True).start()
 
     def leave() -> None:
+        # Not through `sys.stderr`, in whose lock the interrupted code may be.
+        with suppress(OSError):
+            os.write(2, _LEFT)
         # Without exit handlers, which would wait for the calls that the person does not want to
         # wait for.
         os._exit(EXIT_INTERRUPTED)

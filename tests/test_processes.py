@@ -9,13 +9,16 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT, Bill, Project, results, simulator
+from tests.pixmill.execution.test_tasks import submits, tasks_out, write_tasks
 from tests.real_command import (
     Command,
+    Process,
     children,
     is_alive,
     job_keys_by_bill_key,
@@ -166,6 +169,15 @@ def test_an_interrupted_run_finishes_its_calls_and_the_same_command_goes_on(
     assert len(set(simulated.bill.keys)) == simulated.bill.calls == ROWS
 
 
+def insist(process: Process) -> None:
+    """Press Ctrl-C until the process is gone: on a busy machine two signals may arrive as one."""
+    for _ in range(6):
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(2)
+            return
+
+
 def test_a_second_ctrl_c_leaves_at_once(table: Project, pixmill: Command) -> None:
     """A6: calls of a minute are not waited for; they are in doubt, as no answer was seen."""
     with simulator(table.folder, "--latency", "60") as simulated:
@@ -173,20 +185,32 @@ def test_a_second_ctrl_c_leaves_at_once(table: Project, pixmill: Command) -> Non
         with pixmill.started(*run_arguments(table.path)) as process:
             wait_until(lambda: bool(in_flight(table)), "a call in flight")
             helpers = children(process.pid)
-            for _ in range(6):
-                process.send_signal(signal.SIGINT)
-                try:
-                    process.wait(2)
-                    break
-                except (
-                    subprocess.TimeoutExpired
-                ):  # on a busy machine two signals arrive as one
-                    continue
-            assert process.poll() == 130
+            insist(process)
+            left = wait_for_result(process)
         counts = pixmill("plan", table.path, "--json").report
+    assert left.exit_code == 130
+    assert "calls in flight may have been charged" in left.stderr
     assert 1 <= counts["in_doubt"] <= CONCURRENCY
     assert counts["in_doubt"] + counts["pending"] == ROWS
     wait_for_the_end_of(helpers)
+
+
+def test_a_second_ctrl_c_leaves_tasks_to_the_next_run(
+    project: Project, quick: Command
+) -> None:
+    """A6: their results are fetched then, and nothing is submitted a second time."""
+    with simulator(project.folder, "--latency", "8") as simulated:
+        config = write_tasks(project, simulated, 3)
+        with quick.started(*run_arguments(config)) as process:
+            wait_until(lambda: tasks_out(config) == 3, "tasks")
+            insist(process)
+            left = wait_for_result(process)
+        report = quick(*run_arguments(config)).report
+        charged = submits(simulated)
+    assert left.exit_code == 130
+    assert "asks for tasks that still work" in left.stderr
+    assert (report["succeeded"], report["in_doubt"], report["calls"]) == (3, 0, 0)
+    assert (len(charged), set(charged.values())) == (3, {1})
 
 
 def in_flight(project: Project) -> dict[str, str]:
