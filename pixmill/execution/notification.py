@@ -129,22 +129,18 @@ def compose_test(config: Config, command: str) -> Message:
 
     `command` is what it names to type next.
     """
-    last = RunSummary(reason="test message", run_id=_last_run_id(config))
+    last = RunSummary(reason="test message")
+    ledger = open_ledger(config.ledger_address, read_only=True)
+    if ledger:
+        with closing(ledger):
+            for run in ledger.read(queries.last_runs, config.name, 1):
+                last = last._replace(run_id=run["run_id"])
     lines = [
         "This is a test: no run has ended. Messages about runs have counts, cost, error codes and "
         "the next command here, and some of the new pictures below."
     ]
     sheet = contact_sheet_of(config, last)
     return _message(config, last.reason, lines, command, sheet)
-
-
-def _last_run_id(config: Config) -> str | None:
-    ledger = open_ledger(config.ledger_address, read_only=True)
-    if ledger is None:
-        return None
-    with closing(ledger):
-        runs = ledger.read(queries.last_runs, config.name, 1)
-    return runs[0]["run_id"] if runs else None
 
 
 def contact_sheet_of(config: Config, summary: RunSummary) -> bytes | None:

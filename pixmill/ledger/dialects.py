@@ -10,7 +10,6 @@ from sqlalchemy import (
     ClauseElement,
     Connection,
     CursorResult,
-    Dialect,
     Integer,
     String,
     Text,
@@ -114,17 +113,6 @@ class _Compiled(NamedTuple):
 _compiled: dict[tuple[ClauseElement, str], _Compiled] = {}
 
 
-def _compile(statement: ClauseElement, dialect: Dialect) -> _Compiled:
-    compiled: Any = statement.compile(dialect=dialect)
-    constants = {
-        name: bound.value
-        for name, bound in compiled.binds.items()
-        if not bound.required
-    }
-    names = compiled.positiontup or tuple(compiled.binds)
-    return _Compiled(str(compiled), constants, names, by_position=compiled.positional)
-
-
 def run(
     connection: Connection, statement: ClauseElement, rows: Sequence[Mapping[str, Any]]
 ) -> CursorResult[Any]:
@@ -137,7 +125,14 @@ def run(
     dialect = connection.dialect
     compiled = _compiled.get((statement, dialect.name))
     if compiled is None:
-        compiled = _compiled[statement, dialect.name] = _compile(statement, dialect)
+        found: Any = statement.compile(dialect=dialect)
+        compiled = _Compiled(
+            str(found),
+            {name: one.value for name, one in found.binds.items() if not one.required},
+            found.positiontup or tuple(found.binds),
+            by_position=found.positional,
+        )
+        _compiled[statement, dialect.name] = compiled
     bound: Any = [compiled.bound(row) for row in rows]
     return connection.exec_driver_sql(
         compiled.text, bound[0] if len(bound) == 1 else bound

@@ -244,9 +244,18 @@ def _recover(connection: Connection) -> int:
     # Each of these calls may have been charged, so it counts in budgets and bills from now on.
     connection.execute(insert(attempts), [_lost_call(row, now()) for row in rows])
     connection.execute(_FREE, [{"key": row.job_key} for row in rows])
-    doubted = [
-        _in_doubt_values(row, now()) for row in rows if row.state != State.SUCCEEDED
-    ]
+    doubted = []
+    for row in rows:
+        if row.state != State.SUCCEEDED:
+            lost = _lost_call(row, now())
+            values = {
+                "key": row.job_key,
+                "p_run_id": lost["run_id"],
+                "p_account": lost["account"],
+                "p_started_at": lost["sent_at"],
+                "p_finished_at": lost["answered_at"],
+            }
+            doubted.append(values)
     if doubted:
         connection.execute(_DOUBT, doubted)
     return len(rows)
@@ -300,17 +309,6 @@ def _lost_call(row: Any, now: int) -> dict[str, Any]:
         "charged": "unknown",
         "amount": row.claim_amount,
         **_DIED,
-    }
-
-
-def _in_doubt_values(row: Any, now: int) -> dict[str, Any]:
-    lost = _lost_call(row, now)
-    return {
-        "key": row.job_key,
-        "p_run_id": lost["run_id"],
-        "p_account": lost["account"],
-        "p_started_at": lost["sent_at"],
-        "p_finished_at": now,
     }
 
 

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pixmill.ledger import Ledger
 from pixmill.ledger.input_images import InputImage
@@ -114,23 +113,10 @@ def _jobs_to_look_at(
     plan: Plan,
     limit: int | None,
 ) -> Iterator[tuple[JobBatch, int]]:
-    """Yield the rows whose images matter: each batch with a position in it."""
-    wanted = _rows_to_look_at(plan, limit)
-    for jobs in plan.batches(wanted):
-        start = jobs.rows.first_row - 1
-        has_entry = jobs.taken.reshape(-1, len(jobs.variants)).any(axis=1)
-        here = wanted[start : start + len(jobs.row_keys)] & has_entry
-        for row in np.flatnonzero(here).tolist():
-            # Rows with another problem stay invalid, whatever their image is.
-            if row not in jobs.problems or start + row + 1 in plan.bad_images:
-                yield jobs, row
+    """Yield the rows whose images matter: each batch with a position in it.
 
-
-def _rows_to_look_at(
-    plan: Plan,
-    limit: int | None,
-) -> NDArray[np.bool_]:
-    """Mark the rows that would be paid for if their images are good; with `keep` also all that are paid for."""
+    They are those that would be paid for if their images are good; with `keep` also all that are paid for.
+    """
     variants = len(plan.expander.variants)
     pending = np.asarray(plan.pending.reshape(-1, variants).any(axis=1))
     pending[[number - 1 for number in plan.bad_images]] = True
@@ -145,7 +131,14 @@ def _rows_to_look_at(
     if plan.config.input.images == "keep":
         wanted = ~pending
     wanted[:end] |= pending[:end]
-    return wanted
+    for jobs in plan.batches(wanted):
+        start = jobs.rows.first_row - 1
+        has_entry = jobs.taken.reshape(-1, variants).any(axis=1)
+        here = wanted[start : start + len(jobs.row_keys)] & has_entry
+        for row in np.flatnonzero(here).tolist():
+            # Rows with another problem stay invalid, whatever their image is.
+            if row not in jobs.problems or start + row + 1 in plan.bad_images:
+                yield jobs, row
 
 
 def _keep_files(

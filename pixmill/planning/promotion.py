@@ -62,7 +62,12 @@ def promote_point(
     point = _find_point(sweep, point_id)
     if config.seed.policy == "per_job" and point.id != BASE:
         # Its id is in the seeds, and the plain request has another one.
-        changed: dict[str, Any] = {"sweep": Sweep(groups=({"list": [_item(point)]},))}
+        item = {}
+        for path, value in point.values.items():
+            label = point.labels[path]
+            has_label = label != text_of(value)
+            item[path] = {"label": label, "value": value} if has_label else value
+        changed: dict[str, Any] = {"sweep": Sweep(groups=({"list": [item]},))}
     else:
         changed = {"sweep": Sweep(), "request": _request(config, sweep, point)}
     named = name or _add_suffix(config.name, point.id)
@@ -164,16 +169,6 @@ def _describe(point: Point) -> str:
         printable = (char if char.isprintable() else " " for char in beginning)
         parts.append(f"{path} {''.join(printable)}")
     return ", ".join(parts) or "the config's own parameters"
-
-
-def _item(point: Point) -> dict[str, Any]:
-    """The point as an item of a `list` group."""
-    return {
-        path: value
-        if point.labels[path] == text_of(value)
-        else {"label": point.labels[path], "value": value}
-        for path, value in point.values.items()
-    }
 
 
 def _request(

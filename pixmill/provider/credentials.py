@@ -75,7 +75,15 @@ def bearer_key(provider: Provider) -> Secret:
     gateway. Raises ConfigError when there is no key or it can't stand in a header.
     """
     if provider.api_key_file:
-        return _from_file(provider.api_key_file)
+        place = f"the file {provider.api_key_file} (provider.api_key_file)"
+        lines = _read(provider.api_key_file, place).strip().splitlines()
+        if len(lines) != 1:
+            problem = "contains more than one line" if lines else "is empty"
+            raise ConfigError(
+                f"{place} {problem}",
+                hint="it must contain the API key on one line and nothing else",
+            )
+        return _check_key(lines[0].strip(), place)
     if key := os.environ.get(provider.api_key_env):
         return _check_key(key, f"the environment variable {provider.api_key_env}")
     raise ConfigError(
@@ -123,18 +131,25 @@ def volc_keys() -> VolcKeys:
 
 def _keys_from_files() -> VolcKeys:
     if _exists(_CREDENTIALS_FILE):
-        section = _ini_section(_CREDENTIALS_FILE, "default")
+        parser = configparser.ConfigParser(interpolation=None)
+        text = _read(_CREDENTIALS_FILE, _CREDENTIALS_FILE)
+        # Swallowed, as a parser's error quotes the line: what is missing then is said in our words.
+        with suppress(configparser.Error):
+            parser.read_string(text)
         return _pair(
             _CREDENTIALS_FILE,
-            section,
+            parser["default"] if parser.has_section("default") else {},
             "access_key_id",
             "secret_access_key",
             "under [default]",
         )
     if _exists(_CONFIG_FILE):
-        return _pair(
-            _CONFIG_FILE, _json_object(_CONFIG_FILE), "ak", "sk", "as a JSON object"
-        )
+        text = _read(_CONFIG_FILE, _CONFIG_FILE)
+        parsed = None
+        with suppress(ValueError, RecursionError):
+            parsed = json.loads(text)
+        keys = parsed if isinstance(parsed, dict) else {}
+        return _pair(_CONFIG_FILE, keys, "ak", "sk", "as a JSON object")
     raise ConfigError(
         f"no Volcengine keys: {' and '.join(_ENV_NAMES)} are not set, and neither "
         f"{_CREDENTIALS_FILE} nor {_CONFIG_FILE} exists",
@@ -153,36 +168,6 @@ def _pair(
             hint=f"it needs {access_name} and {secret_name} {where}",
         )
     return VolcKeys(*(_check_key(str(value), path) for value in found))
-
-
-def _from_file(name: str) -> Secret:
-    place = f"the file {name} (provider.api_key_file)"
-    lines = _read(name, place).strip().splitlines()
-    if len(lines) != 1:
-        problem = "contains more than one line" if lines else "is empty"
-        raise ConfigError(
-            f"{place} {problem}",
-            hint="it must contain the API key on one line and nothing else",
-        )
-    return _check_key(lines[0].strip(), place)
-
-
-def _ini_section(path: str, section: str) -> Mapping[str, str]:
-    parser = configparser.ConfigParser(interpolation=None)
-    text = _read(path, path)
-    # Swallowed, as a parser's error quotes the line: what is missing then is said in our words.
-    with suppress(configparser.Error):
-        parser.read_string(text)
-    return dict(parser[section]) if parser.has_section(section) else {}
-
-
-def _json_object(path: str) -> Mapping[str, Any]:
-    text = _read(path, path)
-    try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError):
-        parsed = None
-    return parsed if isinstance(parsed, dict) else {}
 
 
 def _exists(path: str) -> bool:

@@ -33,7 +33,12 @@ def milliseconds(value: object) -> float | None:
     `None`.
     """
     if isinstance(value, str):
-        return _go_milliseconds(value.strip())
+        text = value.strip()
+        if len(text) > _LONGEST or not _DURATION.fullmatch(text):
+            return None
+        parts = _PARTS.findall(text)
+        total = sum(float(digits) * _MILLISECONDS[unit] for digits, unit in parts)
+        return -total if text.startswith("-") else total
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -41,15 +46,6 @@ def milliseconds(value: object) -> float | None:
     except OverflowError:
         return None
     return number if math.isfinite(number) else None
-
-
-def _go_milliseconds(text: str) -> float | None:
-    if len(text) > _LONGEST or not _DURATION.fullmatch(text):
-        return None
-    total = sum(
-        float(number) * _MILLISECONDS[unit] for number, unit in _PARTS.findall(text)
-    )
-    return -total if text.startswith("-") else total
 
 
 def retry_after_seconds(header: str | None, now: datetime) -> float | None:

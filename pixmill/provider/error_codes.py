@@ -252,7 +252,16 @@ def classify(
         return table[code]
     if not is_service_number(code, status):
         return _by_status(status, has_error_body)
-    _warn_of(code)
+    # Once, not once per job, whatever number of calls get it at the same time.
+    with _warning:
+        is_news = code not in _warned_of and len(_warned_of) < _MOST_WARNINGS
+        if is_news:
+            _warned_of.add(code)
+    if is_news:
+        _log.warning(
+            "unknown code %s from the provider: its jobs fail and are not retried",
+            code,
+        )
     return _FAILED
 
 
@@ -294,15 +303,3 @@ _MOST_WARNINGS = 256
 
 _warned_of: set[str] = set()
 _warning = threading.Lock()
-
-
-def _warn_of(code: str) -> None:
-    # Once, not once per job, whatever number of calls get it at the same time.
-    with _warning:
-        if code in _warned_of or len(_warned_of) == _MOST_WARNINGS:
-            return
-        _warned_of.add(code)
-    _log.warning(
-        "unknown code %s from the provider: its jobs fail and are not retried",
-        code,
-    )

@@ -183,22 +183,14 @@ def with_images(answer: Response, data: Mapping[str, Any]) -> Response:
         return replace(
             answer, image_urls=urls, inline_images=images, rephraser_result=rephrased
         )
-    # It was paid for, so it must not be asked for again by itself.
-    return replace(
-        answer, verdict=Verdict.FAILED, code="no_image", message=_why_no_image(data)
-    )
-
-
-def _why_no_image(data: Mapping[str, Any]) -> str:
+    message = "the provider reported success, but sent no image"
     algorithm = as_mapping(data.get("algorithm_base_resp"))
     code = as_code(algorithm.get("status_code"))
-    if code in (None, "0"):
-        return "the provider reported success, but sent no image"
-    reason = (
-        one_line(algorithm.get("status_message"), MESSAGE_CHARS // 2)
-        or "no reason given"
-    )
-    return f"the provider reported success, but sent no image: algorithm error {code}, {reason}"
+    if code not in (None, "0"):
+        said = one_line(algorithm.get("status_message"), MESSAGE_CHARS // 2)
+        message += f": algorithm error {code}, {said or 'no reason given'}"
+    # It was paid for, so it must not be asked for again by itself.
+    return replace(answer, verdict=Verdict.FAILED, code="no_image", message=message)
 
 
 def _broken(answer: Response, body: bytes) -> Response:

@@ -45,7 +45,12 @@ def draw_values(
 
         draw_values({"randint": [1, 1000]}, "scale", 1, 2)    # 553, 967, then 1, 1000
     """
-    digests = [_digest(seed, path, at) for at in range(n)]
+    digests = []
+    for at in range(n):
+        # 256 bits that no other draw has. The 1 is the version of this way to draw.
+        parts = ("draw1", str(seed), to_nfc(path), str(at))
+        text = _SEPARATOR.join(parts)
+        digests.append(int.from_bytes(sha256(text.encode()).digest()))
     if isinstance(spec, list | tuple):
         return _choose(spec, digests)
     name, arguments = read_named(spec, (*DISTRIBUTIONS, *SERIES))
@@ -67,18 +72,6 @@ def draw_values(
             draws = _draw_integers(low, high, digests)
     bounds = (plain_number(low), plain_number(high))
     return [RawValue(value) for value in (*draws, *bounds)]
-
-
-def _digest(
-    seed: int,
-    path: str,
-    at: int,
-) -> int:
-    """Return 256 bits that no other draw has."""
-    # The 1 is the version of this way to draw.
-    parts = ("draw1", str(seed), to_nfc(path), str(at))
-    text = _SEPARATOR.join(parts)
-    return int.from_bytes(sha256(text.encode()).digest())
 
 
 def _unit(digest: int) -> float:
