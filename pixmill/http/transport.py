@@ -248,7 +248,8 @@ class _UnusableAnswerError(Exception):
 def _read(response: HTTPResponse, exchange: Exchange, max_bytes: int) -> Reply:
     """Return the whole answer whose headers have been read."""
     headers = CaseInsensitiveDict(response.headers.items())
-    if response.length is None and not response.chunked:
+    ends_with_connection = response.length is None and not response.chunked
+    if ends_with_connection:
         if "content-length" in headers:
             raise _UnusableAnswerError("has a length that is not a number")
         if "transfer-encoding" in headers:
@@ -260,29 +261,17 @@ def _read(response: HTTPResponse, exchange: Exchange, max_bytes: int) -> Reply:
             raise _UnusableAnswerError(
                 f"is larger than {max_bytes:,} bytes", is_too_large=True
             )
-    if response.length or _ended_early(response, headers, body, exchange):
+    is_cut = bool(response.length)
+    if ends_with_connection:
+        # The deadline may have ended the connection; and one that ends within the headers looks
+        # like an answer without a body, so that has to be announced.
+        closes = "close" in headers.get("connection", "").lower()
+        is_announced = closes or response.version == 10
+        is_cut = exchange.expired or not (body or is_announced)
+    if is_cut:
         raise IncompleteRead(b"")
     encoding = headers.get("content-encoding", "").strip().lower()
     return Reply(response.status, headers, _decode(bytes(body), encoding, max_bytes))
-
-
-def _ended_early(
-    response: HTTPResponse,
-    headers: Mapping[str, str],
-    body: bytearray,
-    exchange: Exchange,
-) -> bool:
-    """Whether a body whose end is that of the connection can't be trusted to be whole.
-
-    The deadline may have ended the connection; and one that ends within the headers looks like an
-    answer without a body, so that has to be announced.
-    """
-    if response.length is not None or response.chunked:
-        return False
-    announced = (
-        response.version == 10 or "close" in headers.get("connection", "").lower()
-    )
-    return exchange.expired or not (body or announced)
 
 
 def _decode(body: bytes, encoding: str, max_bytes: int) -> bytes:

@@ -193,8 +193,7 @@ class Client:
             return not_sent(error)
         except AnswerUnknown as error:
             return no_answer(error)
-        masked = _without_secrets(reply, auth)
-        response = _without_escaped_keys(read(masked, self._table(req_key)))
+        response = _read_masked(reply, auth, read, self._table(req_key))
         is_rejected = (
             response.verdict is Verdict.STOP
             and response.http_status in _REJECTING
@@ -238,19 +237,19 @@ class Client:
             return self._auth != refused
 
 
-def _without_secrets(reply: Reply, auth: AuthScheme) -> Reply:
-    """Gateways quote a key that they refuse, and what they say is stored and shown."""
+def _read_masked(
+    reply: Reply, auth: AuthScheme, read: Reader, table: CodeTable
+) -> Response:
+    """Read an answer without the secrets in it: gateways quote a key that they refuse, and what they
+    say is stored and shown.
+    """
     body = reply.body
     for secret in (secret.reveal() for secret in auth.sent_secrets):
         if len(secret) >= SHORTEST:
             body = body.replace(secret.encode(), MASK.encode())
-    return reply._replace(body=body)
-
-
-def _without_escaped_keys(response: Response) -> Response:
-    """Mask what only shows once the JSON is parsed; not in the whole body, whose images are
-    megabytes.
-    """
+    response = read(reply._replace(body=body), table)
+    # Escaped ones only show once the JSON is parsed. Not in the whole body, whose images are
+    # megabytes.
     texts = {name: getattr(response, name) for name in _TEXTS}
     masked: dict[str, Any] = {
         name: text and mask_secrets(text) for name, text in texts.items()

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from pixmill.storage.atomic_write import clear_parts, new_part, put_in_place, sync
 from pixmill.storage.image_decoding import inspect
+from pixmill.storage.integrity import NamedImage, file_problem
 
 SUFFIXES = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 
@@ -44,7 +45,8 @@ class ImageStore:
         digest = sha256(data).hexdigest()
         file_name = f"images/{digest[:2]}/{digest}.{SUFFIXES[info.format]}"
         path = self._store / file_name
-        if not _holds(path, data):
+        # The right name alone may be that of a damaged file.
+        if file_problem(self._store, NamedImage(file_name, len(data))):
             try:
                 _write(path, data)
             except FileNotFoundError:
@@ -57,17 +59,6 @@ class ImageStore:
         images = self._store / "images"
         for folder in (images, *images.glob("*/")):
             clear_parts(folder)
-
-
-def _holds(path: Path, data: bytes) -> bool:
-    """Whether the file is there with this content: the right name alone may be that of a damaged
-    file.
-    """
-    try:
-        same_size = not path.is_symlink() and path.stat().st_size == len(data)
-        return same_size and path.read_bytes() == data
-    except OSError:
-        return False
 
 
 def _write(path: Path, data: bytes) -> None:

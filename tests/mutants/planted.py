@@ -423,10 +423,10 @@ MUTANTS = (
     ),
     Mutant(
         "verify sizes only",
-        "pixmill/storage/image_store.py",
-        "_holds",
-        "return same_size and path.read_bytes() == data",
-        "return same_size",
+        "pixmill/storage/integrity.py",
+        "file_problem",
+        'return None if hash_of(path) == digest else "damaged"',
+        "return None",
         ("tests/pixmill/storage/test_image_fetcher.py",),
     ),
     # What is taken from the published dataset
