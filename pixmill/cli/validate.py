@@ -8,6 +8,7 @@ import typer
 from pixmill.cli.console import ConfigPath, Force, Json, Overrides, echo, print_json
 from pixmill.cli.plan import invalid_lines
 from pixmill.local_paths import given_path
+from pixmill.text import cli_arguments
 
 EXIT_INVALID = 3
 
@@ -55,6 +56,8 @@ def validate(
         check_has_rows(plan, published_folder(settings))
     # After the rows: a column that can't be published ends the command with an error.
     publish_dry(plan)
+    if not plan.invalid:
+        echo(f"next: pixmill plan {cli_arguments(config, overrides or ())}")
     if as_json:
         examples = {
             reason: [row.as_dict() for row in rows]

@@ -194,11 +194,12 @@ def test_the_command_to_type_next_has_the_overrides_of_the_one_before(
     project.write_rows(project.rows(3))
     project.write_config()
     override = f"store={project.folder / 'a store'}"
-    shown = pixmill("status", project.path, "--set", override)
-    assert (
-        shown.stderr.splitlines()[-1]
-        == f"next: pixmill run {project.path} --set '{override}'"
-    )
+    for command, following in (("validate", "plan"), ("status", "run")):
+        shown = pixmill(command, project.path, "--set", override)
+        assert (
+            shown.stderr.splitlines()[-1]
+            == f"next: pixmill {following} {project.path} --set '{override}'"
+        )
 
 
 def test_exports_hold_every_row_and_column(
