@@ -208,7 +208,12 @@ class _CleanRecords:
 
     def __call__(self, *args: object, **options: object) -> logging.LogRecord:
         record = self._make(*args, **options)
-        said = _message(record)
+        try:
+            said = record.getMessage()
+        except Exception:
+            # A mistake in the caller's format, of which a handler would complain with all arguments.
+            record.args = ()
+            said = str(record.msg)
         shown = _cut(single_line(redact(said)))
         if shown != said:
             record.msg = shown
@@ -220,15 +225,6 @@ class _CleanRecords:
         if record.stack_info:
             record.stack_info = _aside(escape_control_chars(redact(record.stack_info)))
         return record
-
-
-def _message(record: logging.LogRecord) -> str:
-    try:
-        return record.getMessage()
-    except Exception:
-        # A mistake in the caller's format, of which a handler would complain with all arguments.
-        record.args = ()
-        return str(record.msg)
 
 
 def _aside(text: str) -> str:

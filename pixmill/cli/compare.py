@@ -101,7 +101,12 @@ def _measures_table(found: "Comparison") -> "Table":
         for side in (found.a, found.b)
     )
     table.add_row("published", *published)
-    for label, count_a, count_b in _counts(found):
+    counts = [("rows", a.rows, b.rows), ("jobs", a.jobs, b.jobs)]
+    for status in dict.fromkeys([*a.statuses, *b.statuses]):
+        label = f"  {in_words(status)}"
+        counts.append((label, a.statuses.get(status, 0), b.statuses.get(status, 0)))
+    counts.append(("usable images", a.images, b.images))
+    for label, count_a, count_b in counts:
         change = "" if count_a == count_b else _with_minus(f"{count_b - count_a:+,}")
         table.add_row(label, f"{count_a:,}", f"{count_b:,}", change)
     table.add_row("cost", *_money_cells(found, a.cost, b.cost))
@@ -117,18 +122,6 @@ def _measures_table(found: "Comparison") -> "Table":
             change = _with_minus(f"{after / before - 1:+.0%}")
         table.add_row(label, _seconds(before), _seconds(after), change)
     return table
-
-
-def _counts(found: "Comparison") -> "Iterator[tuple[str, int, int]]":
-    """Yield each count with its label, of A and of B."""
-    a = found.measures_a
-    b = found.measures_b
-    yield "rows", a.rows, b.rows
-    yield "jobs", a.jobs, b.jobs
-    for status in dict.fromkeys([*a.statuses, *b.statuses]):
-        label = f"  {in_words(status)}"
-        yield label, a.statuses.get(status, 0), b.statuses.get(status, 0)
-    yield "usable images", a.images, b.images
 
 
 def _money_cells(

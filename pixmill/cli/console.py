@@ -104,7 +104,10 @@ def _wrap_lines(text: str) -> str:
     """Return text with no line wider than the terminal, as it is where there is none."""
     if not sys.stderr.isatty():
         return text
-    width = _terminal_width()
+    width = _USUAL_WIDTH
+    with suppress(OSError, ValueError):
+        # Some terminals say 0.
+        width = os.get_terminal_size(sys.stderr.fileno()).columns or _USUAL_WIDTH
     return "\n".join(_wrap(line, width) for line in text.split("\n"))
 
 
@@ -130,13 +133,6 @@ def _wrap(line: str, width: int) -> str:
         break_on_hyphens=False,
         replace_whitespace=False,
     )
-
-
-def _terminal_width() -> int:
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or _USUAL_WIDTH
-    except (OSError, ValueError):
-        return _USUAL_WIDTH
 
 
 def _has_colours() -> bool:

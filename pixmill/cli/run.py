@@ -269,8 +269,14 @@ def _pay_or_publish(
 ) -> "RunSummary":
     """Show what was planned; pay for it once that was agreed to, or publish what is there."""
     print_plan(run.plan)
-    if order.faults:
-        _say_rehearsed(run)
+    settled = run.plan.distinct - run.plan.to_pay
+    if order.faults and settled:
+        # How much there is left to rehearse, and how to begin anew.
+        echo(
+            f"  rehearsed before: {settled:,} of {run.plan.distinct:,} jobs have an outcome in "
+            f"{run.config.store_name}"
+        )
+        echo("  --set store=FOLDER rehearses all of them, with what it makes in FOLDER")
     if not run.to_do:
         # There is nothing to pay for, and so nothing for Prefect to do.
         with graceful_shutdown(run.interrupt):
@@ -285,17 +291,6 @@ def _pay_or_publish(
         agree(run, yes=is_agreed, new_store=order.new_store)
     server.use()
     return _run_flow(run, order)
-
-
-def _say_rehearsed(run: "PreparedRun") -> None:
-    """Say how much of a config there is left to rehearse, and how to begin anew."""
-    settled = run.plan.distinct - run.plan.to_pay
-    if settled:
-        echo(
-            f"  rehearsed before: {settled:,} of {run.plan.distinct:,} jobs have an outcome in "
-            f"{run.config.store_name}"
-        )
-        echo("  --set store=FOLDER rehearses all of them, with what it makes in FOLDER")
 
 
 def _run_flow(run: "PreparedRun", order: RunRequest) -> "RunSummary":

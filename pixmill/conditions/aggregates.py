@@ -12,7 +12,7 @@ like any other, over one row whose columns are the aggregates.
 
 import ast
 from ast import BoolOp, Call, Compare, Constant, Name, UnaryOp
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -75,6 +75,8 @@ class _Aggregate(NamedTuple):
     def value(self, columns: Mapping[str, Any], rows: int) -> float | None:
         """Return its value for a table of `rows` rows, None where no row has one."""
         # Arrow and NumPy take long to import; a config is checked without them.
+        import numpy as np
+
         from pixmill.conditions.evaluator import mask, numbers
 
         if self.function in OF_ROWS:
@@ -83,7 +85,12 @@ class _Aggregate(NamedTuple):
                 return int(holds.sum())
             known = self._is_known(columns, rows)
             return float(holds[known].mean()) if known.any() else None
-        return _of_numbers(self.function, numbers(self.tree, columns, rows))
+        values = numbers(self.tree, columns, rows)
+        given = values[~np.isnan(values)]
+        if not len(given):
+            return None
+        # `mean`, `median`, `min`, `max` and `sum` are called the same there.
+        return float(getattr(np, self.function)(given))
 
     def _is_known(
         self, columns: Mapping[str, Any], rows: int
@@ -302,17 +309,3 @@ def _names_with_values(tree: ast.expr) -> Iterator[str]:
     for child in arguments:
         if isinstance(child, ast.expr):
             yield from _names_with_values(child)
-
-
-def _of_numbers(function: str, values: "npt.NDArray[np.float64]") -> float | None:
-    import numpy as np
-
-    known = values[~np.isnan(values)]
-    functions: Mapping[str, Callable[[Any], Any]] = {
-        "mean": np.mean,
-        "median": np.median,
-        "min": np.min,
-        "max": np.max,
-        "sum": np.sum,
-    }
-    return float(functions[function](known)) if len(known) else None

@@ -52,14 +52,15 @@ def _path(problem: Any) -> list[str]:
     if problem["type"] == "extra_forbidden":
         # The last part is the user's own word, whatever it looks like.
         return [*_path({**problem, "type": "", "loc": place[:-1]}), str(place[-1])]
-    return [str(part) for part in place if not _is_union_member(part)]
-
-
-def _is_union_member(part: int | str) -> bool:
-    """Whether pydantic put the name of a union's member into the path (`int`, `literal['auto']`, …)."""
-    if not isinstance(part, str):
-        return False
-    return part in ("str", "int", "constrained-int") or part.endswith(("]", ")"))
+    keys = []
+    for part in place:
+        # pydantic puts the names of a union's members into the path: `int`, `literal['auto']`, ….
+        is_member = isinstance(part, str) and (
+            part in ("str", "int", "constrained-int") or part.endswith(("]", ")"))
+        )
+        if not is_member:
+            keys.append(str(part))
+    return keys
 
 
 def _describe(
@@ -78,7 +79,15 @@ def _describe(
         message = f"must be a list, such as [{example}]"
     else:
         message = describe_problem(problem)
-    return message + _show(got, parts)
+    # Quoted where it is short and can't be a secret: a URL may hold a password, and what is called
+    # a key may be one.
+    may_be_secret = "://" in str(got) or "key" in "".join(parts[-1:])
+    is_plain = isinstance(got, str | int | float | bool)
+    if may_be_secret or not is_plain or len(repr(got)) >= SHOWN_CHARACTERS:
+        return message
+    # As YAML has it.
+    shown = str(got).lower() if isinstance(got, bool) else repr(got)
+    return f"{message} (got {shown})"
 
 
 def _describe_unknown_key(
@@ -97,17 +106,6 @@ def _describe_unknown_key(
     if ("key" in name and "row" not in name) or "secret" in name:
         message += "; keys and passwords must not be in a config"
     return message
-
-
-def _show(got: Any, parts: Sequence[str]) -> str:
-    """Quote what was given where that is short and can't be a secret."""
-    # A URL may hold a password, and what is called a key may be one.
-    may_be_secret = "://" in str(got) or "key" in "".join(parts[-1:])
-    is_plain = isinstance(got, str | int | float | bool)
-    if may_be_secret or not is_plain or len(repr(got)) >= SHOWN_CHARACTERS:
-        return ""
-    shown = str(got).lower() if isinstance(got, bool) else repr(got)
-    return f" (got {shown})"
 
 
 def _yaml_reading(got: Any) -> str | None:

@@ -166,16 +166,13 @@ def describe_yaml_error(error: Exception) -> YamlMistake:
             hint = remedy
             break
     mark = error.problem_mark or error.context_mark
-    if hint == _ALIKE and mark and not _begins_line(mark):
-        # `prompt: {text}, in oil`: what is in braces is a value of its own.
-        said = "this follows a value that has ended already"
-        hint = _QUOTES
+    if hint == _ALIKE and mark:
+        begin = mark.pointer - mark.column
+        before = (mark.buffer or "")[begin : mark.pointer]
+        if before.strip():
+            # `prompt: {text}, in oil`: what is in braces is a value of its own.
+            said = "this follows a value that has ended already"
+            hint = _QUOTES
     if mark:
         said = f"line {mark.line + 1}, column {mark.column + 1}: {said}"
     return YamlMistake(said, hint)
-
-
-def _begins_line(mark: yaml.Mark) -> bool:
-    """Whether nothing but spaces and tabs is before a place in its line."""
-    text = mark.buffer or ""
-    return not text[mark.pointer - mark.column : mark.pointer].strip()

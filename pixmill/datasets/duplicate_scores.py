@@ -1,7 +1,5 @@
 """The scores of the check `duplicate`: they are about an image beside all others of its dataset."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -42,23 +40,22 @@ class DuplicateScores:
 
         signatures = self._ledger.read(read_signatures, check_scorer("duplicate"))
         hashes = []
-        for found in self._first_images():
-            hashes += [sha256 for sha256 in found.to_pylist() if sha256 in signatures]
+        in_dataset = mark_jobs(self._plan)
+        start = 0
+        for jobs in self._plan.batches():
+            here = in_dataset[start : start + len(jobs.keys)]
+            start += len(jobs.keys)
+            keys = [jobs.keys[at] for at in np.flatnonzero(here).tolist()]
+            if not keys:
+                continue
+            for outcomes in self._ledger.outcomes(keys):
+                images = first_image_hashes(outcomes).to_pylist()
+                hashes += [sha256 for sha256 in images if sha256 in signatures]
         joined = b"".join(signatures[sha256] for sha256 in hashes)
         table = np.frombuffer(joined, np.uint8).reshape(-1, SIGNATURE_BYTES)
         # Of two jobs with one and the same image each has a duplicate.
         scores = score_duplicates(table)
         return ScoreTable(pa.array(hashes, pa.string()), pa.array(scores))
-
-    def _first_images(self) -> Iterator[pa.Array]:
-        start = 0
-        in_dataset = mark_jobs(self._plan)
-        for jobs in self._plan.batches():
-            here = in_dataset[start : start + len(jobs.keys)]
-            start += len(jobs.keys)
-            keys = [jobs.keys[at] for at in np.flatnonzero(here).tolist()]
-            for known in self._ledger.outcomes(keys) if keys else ():
-                yield first_image_hashes(known)
 
 
 def mark_jobs(plan: Plan) -> NDArray[np.bool_]:
@@ -86,16 +83,10 @@ def has_same_images(plan: Plan, ledger: Ledger, published: PublishedOutcomes) ->
         if len(changed) > BATCH_JOBS:
             # To look at so many takes as long as to compare them.
             return False
-        if len(changed) and not _have_same_images(changed, ledger, published):
-            return False
+        if len(changed):
+            outcomes = ledger.outcomes(unpack_keys(changed))
+            now = pa.concat_arrays([first_image_hashes(part) for part in outcomes])
+            if not now.equals(published.compared_images(changed)):
+                return False
     jobs = np.unique(np.concatenate([np.zeros(0, np.uint64), *prefixes]))
     return np.array_equal(jobs, published.jobs)
-
-
-def _have_same_images(
-    keys: NDArray[np.uint8], ledger: Ledger, published: PublishedOutcomes
-) -> bool:
-    now = [first_image_hashes(of) for of in ledger.outcomes(unpack_keys(keys))]
-    before = published.compared_images(keys)
-    is_same: bool = pa.concat_arrays(now).equals(before)
-    return is_same

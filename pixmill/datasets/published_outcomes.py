@@ -27,6 +27,7 @@ from pixmill.ledger import Ledger, State, queries
 from pixmill.ledger.revision import changed_since, revision_of
 from pixmill.ledger.scan import search_sorted
 from pixmill.planning.packed_keys import NO_PREFIX, key_prefixes, pack_keys
+from pixmill.quality.hash_lookup import digit_prefixes
 from pixmill.quality.image_scorers import own_scorers
 from pixmill.quality.score_columns import ARE_KNOWN, first_image_hashes, first_of
 from pixmill.storage.integrity import hash_of
@@ -159,8 +160,12 @@ class PublishedOutcomes:
         )
         self._groups: dict[int, pa.Table] = {}
         key = self._ours["job_key"]
-        prefixes = [self._prefixes(at, key) for at in range(len(groups))]
-        whole = np.concatenate([np.zeros(0, np.uint64), *prefixes])
+        prefixes = [np.zeros(0, np.uint64)]
+        for group in range(len(groups)):
+            keys = self._file.read_row_group(group, columns=[key])
+            prefixes.append(digit_prefixes(keys[key]))
+        # [row]: how its job key begins, 0 where it has none.
+        whole = np.concatenate(prefixes)
         # Stable, so that of rows with one key the first is found: it alone has the cost.
         self._rows = np.argsort(whole, kind="stable").astype(np.uint32)
         self._sorted = whole[self._rows]
@@ -322,13 +327,6 @@ class PublishedOutcomes:
                 read = self._file.read_row_group(group, columns=columns)
                 self._groups[group] = read.select(columns).rename_columns(names)
         return [self._groups[group] for group in wanted]
-
-    def _prefixes(self, group: int, name: str) -> NDArray[np.uint64]:
-        """Return [row] how the job keys of a row group begin, 0 where there is none."""
-        keys = self._file.read_row_group(group, columns=[name])[name]
-        digits = pc.fill_null(pc.utf8_slice_codeunits(keys, 0, 16), "0" * 16)
-        joined = "".join(digits.to_pylist())
-        return np.frombuffer(bytes.fromhex(joined), ">u8").astype(np.uint64)
 
     def _bytes_of(self, group: pq.RowGroupMetaData) -> int:
         names = {self._ours[name] for name in (*_READ, *self.scores)}

@@ -319,7 +319,12 @@ def _check_candidates(
                 rows = others.select(_COLUMNS_OF_CANDIDATES).to_pylist()
                 if ledger and not _compare_with_ledger(ledger, rows, found):
                     ledger = None
-                images.check(_pictures_of(rows), pool)
+                pictures = [
+                    _RowImage(NamedImage(row["file_name"], None), row)
+                    for row in rows
+                    if row["file_name"]
+                ]
+                images.check(pictures, pool)
         except (pa.ArrowException, OSError) as error:
             shown = found.shown(folder / CANDIDATES)
             found.add(Finding(shown, "damaged", str(error), _PUBLISH))
@@ -332,13 +337,6 @@ def _images_of(rows: Sequence[Mapping[str, Any]]) -> Iterator[_RowImage]:
             yield _RowImage(NamedImage(output["file_name"], output["bytes"]), row)
         if row["input_image"]:
             yield _RowImage(NamedImage(row["input_image"], None), row, is_input=True)
-
-
-def _pictures_of(candidates: Sequence[Mapping[str, Any]]) -> Iterator[_RowImage]:
-    """Yield the image files that candidates name."""
-    for candidate in candidates:
-        if candidate["file_name"]:
-            yield _RowImage(NamedImage(candidate["file_name"], None), candidate)
 
 
 def _describe(

@@ -36,7 +36,7 @@ class HashLookup:
 
     def __init__(self, keys: pa.Array) -> None:
         self._keys = keys
-        prefixes = _read_prefixes(keys)
+        prefixes = digit_prefixes(keys)
         self._rows = np.argsort(prefixes)
         self._sorted = prefixes[self._rows]
 
@@ -44,7 +44,7 @@ class HashLookup:
         """Return where each of `wanted` is among the keys, null where it is not or is null itself."""
         if not len(self._sorted):
             return pa.nulls(len(wanted), pa.int64())
-        at = search_sorted(self._sorted, _read_prefixes(wanted))
+        at = search_sorted(self._sorted, digit_prefixes(wanted))
         # What comes behind all others is compared with any of them.
         at[at == len(self._sorted)] = 0
         rows = pa.array(self._rows[at])
@@ -55,8 +55,8 @@ class HashLookup:
         return pc.if_else(is_same, rows, nowhere)
 
 
-def _read_prefixes(keys: pa.Array) -> NDArray[np.uint64]:
-    """Return [key] its first digits as a number, 0 for null."""
+def digit_prefixes(keys: pa.Array) -> NDArray[np.uint64]:
+    """Return [key] the first 16 digits of each hexadecimal key as a number, 0 for null."""
     filled = pc.fill_null(keys, "")
     digits = pc.utf8_slice_codeunits(filled, 0, _DIGITS)
     padded = pc.utf8_rpad(digits, _DIGITS, "0")

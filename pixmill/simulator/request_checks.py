@@ -132,19 +132,14 @@ def _read_images(
         return urls if are_urls else None
     images: list[str | bytes] = []
     for text in inline:
-        image = _decode(text)
+        try:
+            image = base64.b64decode(text, validate=True)
+        except (TypeError, ValueError, binascii.Error):
+            return None
         if not image or not _is_usable(rule, image):
             return None
         images.append(image)
     return images
-
-
-def _decode(text: Any) -> bytes:
-    """Return the bytes that base64 stands for, empty for what is none."""
-    try:
-        return base64.b64decode(text, validate=True)
-    except (TypeError, ValueError, binascii.Error):
-        return b""
 
 
 def _is_usable(rule: InputRule, data: bytes) -> bool:

@@ -7,7 +7,6 @@ go on, as they do at the provider, and whoever continues the command asks the ne
 import fcntl
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from pixmill.simulator.bill import Entry
@@ -40,7 +39,16 @@ class TaskJournal:
             # The simulator before this one still ends.
             return []
         self._is_ours = True
-        return list(self._read(self._file))
+        tasks = []
+        with os.fdopen(os.dup(self._file), encoding="utf-8") as lines:
+            lines.seek(0)
+            for line in lines:
+                task = SimulatedTask._make(json.loads(line))
+                # JSON has no tuples.
+                entry = Entry._make(task.entry)
+                recipes = tuple(task.recipes)
+                tasks.append(task._replace(entry=entry, recipes=recipes))
+        return tasks
 
     def write(self, task: SimulatedTask) -> None:
         """Append a task that was started."""
@@ -57,14 +65,3 @@ class TaskJournal:
         """Let the next simulator have the file."""
         if self._file is not None:
             os.close(self._file)
-
-    def _read(self, file: int) -> Iterator[SimulatedTask]:
-        with os.fdopen(os.dup(file), encoding="utf-8") as lines:
-            lines.seek(0)
-            for line in lines:
-                task = SimulatedTask._make(json.loads(line))
-                # JSON has no tuples.
-                yield task._replace(
-                    entry=Entry._make(task.entry),
-                    recipes=tuple(task.recipes),
-                )

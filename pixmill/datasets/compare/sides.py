@@ -60,9 +60,13 @@ def find_side(
     path = current.file
     if has_version:
         path = _find_version(path.parent, version)
-    config = None
+    config: Mapping[str, Any] | None = None
     if path.name == DATASET:
-        config = _read_yaml(path.with_name("config.yaml"))
+        # One that can't be read compares like a dataset file by itself.
+        with suppress(OSError, ValueError, RecursionError, yaml.YAMLError):
+            text_of_config = path.with_name("config.yaml").read_text(encoding="utf-8")
+            read = read_yaml(text_of_config)
+            config = read if isinstance(read, dict) else None
     return ComparedDataset(
         label=text,
         path=path,
@@ -146,11 +150,3 @@ def _published_at(path: Path) -> str:
 
 def _compact(time: str) -> str:
     return time.replace("-", "").replace(":", "")
-
-
-def _read_yaml(path: Path) -> Mapping[str, Any] | None:
-    try:
-        config = read_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
-        return None
-    return config if isinstance(config, dict) else None

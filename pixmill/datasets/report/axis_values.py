@@ -25,7 +25,13 @@ def find_axis_values(
                 texts.update(dict.fromkeys(distinct.to_pylist()))
     axes = []
     for axis in columns.axes:
-        complete = _add_values(axis, list(found[axis.column]))
+        known = {value.text for value in axis.values}
+        new = [text for text in found[axis.column] if text not in known]
+        # What nobody ordered goes by size where it is numbers.
+        if all(map(is_number, new)):
+            new.sort(key=float)
+        added = [Value(text, text) for text in new]
+        complete = axis._replace(values=(*axis.values, *added))
         axes.append(_order_drawn(complete) if axis.is_drawn else complete)
     return tuple(axes)
 
@@ -37,16 +43,6 @@ def is_number(text: str | None) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _add_values(axis: ReportAxis, found: list[str]) -> ReportAxis:
-    """Add the values that the description lacks; what nobody ordered goes by size where it is
-    numbers."""
-    known = {value.text for value in axis.values}
-    new = [text for text in found if text not in known]
-    if all(map(is_number, new)):
-        new.sort(key=float)
-    return axis._replace(values=(*axis.values, *(Value(text, text) for text in new)))
 
 
 def _order_drawn(axis: ReportAxis) -> ReportAxis:

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -67,8 +68,10 @@ class Thumbnails:
     def _make_one(self, source: Path | str, name: str) -> bool:
         shared = f"{FOLDER}/{name[:2]}/{name}.webp"
         target = self._store.folder / shared
-        if _is_there(target):
-            return True
+        # Thumbnails aren't synced: one that a power loss emptied is made again.
+        with suppress(OSError):
+            if target.stat().st_size > 0:
+                return True
         if self._is_hurried():
             return False
         if self._store.download(shared):
@@ -99,14 +102,6 @@ def version_of(file: Path) -> str | None:
         return None
     version = f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}"
     return sha256(version.encode()).hexdigest()
-
-
-def _is_there(target: Path) -> bool:
-    """Thumbnails aren't synced: one that a power loss emptied is made again."""
-    try:
-        return target.stat().st_size > 0
-    except OSError:
-        return False
 
 
 def shrink_image(source: Path, side: int = SIDE) -> Image.Image | None:
