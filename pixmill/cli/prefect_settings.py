@@ -20,7 +20,7 @@ from pixmill.config.bucket_address import is_loopback
 from pixmill.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,18 @@ def configure_prefect(*, embedded: bool = False) -> None:
     With an `embedded` server its client gives up after seconds: one that died does not
     come back.
     """
-    _leave_out_broken_certificates()
+    certificates = os.environ.get("SSL_CERT_FILE")
+    if certificates:
+        try:
+            ssl.create_default_context(cafile=certificates)
+        except OSError as error:  # `ssl.SSLError` is one as well
+            # Prefect can't even be imported with it.
+            log.warning(
+                "SSL_CERT_FILE is left out, as %s holds no certificates: %s",
+                certificates,
+                error.strerror,
+            )
+            del os.environ["SSL_CERT_FILE"]
     # Nothing here is traced, and a propagator that is not installed is fatal.
     os.environ.pop("OTEL_PROPAGATORS", None)
     brief = {"PREFECT_CLIENT_MAX_RETRIES": "2"} if embedded else {}
@@ -110,27 +121,24 @@ def check_settings() -> None:
         # A level that is not one may be found only here.
         setup_logging()
     except ValidationError as error:
+        found = []
+        for problem in error.errors():
+            # What follows from another mistake is none.
+            if problem["type"] == "default_factory_not_called":
+                continue
+            value = str(problem["input"]).casefold()
+            named = [
+                name
+                for name, text in os.environ.items()
+                if name.upper().startswith("PREFECT_") and text.casefold() == value
+            ]
+            # A value may also be from `.env`, `prefect.toml` or a profile.
+            where = ".".join((error.title, *map(str, problem["loc"])))
+            found.append(f"{' or '.join(named) or where}: {problem['msg']}")
         raise ConfigError(
-            f"Prefect's settings are not valid: {'; '.join(_describe_problems(error))}",
+            f"Prefect's settings are not valid: {'; '.join(found)}",
             hint="correct or unset them; nothing was sent",
         ) from None
-
-
-def _describe_problems(error: "ValidationError") -> Iterator[str]:
-    """Yield a sentence for each setting that is not valid."""
-    for problem in error.errors():
-        # What follows from another mistake is none.
-        if problem["type"] == "default_factory_not_called":
-            continue
-        value = str(problem["input"]).casefold()
-        named = [
-            name
-            for name, text in os.environ.items()
-            if name.upper().startswith("PREFECT_") and text.casefold() == value
-        ]
-        # A value may also be from `.env`, `prefect.toml` or a profile.
-        where = ".".join((error.title, *map(str, problem["loc"])))
-        yield f"{' or '.join(named) or where}: {problem['msg']}"
 
 
 def client_settings(home: Path, api_url: str) -> dict[str, str]:
@@ -189,24 +197,6 @@ def check_proxies() -> None:
             hint="name an http:// proxy there, or unset it (a socks5:// one needs the package "
             "socksio); nothing was sent",
         ) from None
-
-
-def _leave_out_broken_certificates() -> None:
-    """Forget a SSL_CERT_FILE that can't be read, and say so: Prefect can't even be
-    imported with it.
-    """
-    path = os.environ.get("SSL_CERT_FILE")
-    if not path:
-        return
-    try:
-        ssl.create_default_context(cafile=path)
-    except OSError as error:  # `ssl.SSLError` is one as well
-        log.warning(
-            "SSL_CERT_FILE is left out, as %s holds no certificates: %s",
-            path,
-            error.strerror,
-        )
-        del os.environ["SSL_CERT_FILE"]
 
 
 def is_on_this_machine(url: str) -> bool:

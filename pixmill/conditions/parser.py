@@ -129,6 +129,21 @@ class Source(NamedTuple):
             return ValueError(f"{reason} (at its end)")
         return ValueError(f"{reason} (character {at + 1}: {shown})")
 
+    def restore(self, tree: ast.expr) -> None:
+        """Put the real names and texts back into the tree of the blanked text. Raises ValueError."""
+        for node in ast.walk(tree):
+            if isinstance(node, Name):
+                node.id = self.names[node.col_offset]
+            elif isinstance(node, Constant) and isinstance(node.value, str):
+                literal = self.texts[node.col_offset]
+                # Python joins neighbouring texts, "a" "b", into one node: here it is a slip.
+                if literal.end != node.end_col_offset:
+                    raise self.mistake(
+                        literal.end,
+                        "a comma or an operator is missing between two texts",
+                    )
+                node.value = literal.value
+
 
 def read(text: str) -> ast.expr:
     """Return the checked tree of the condition `text`, or raise ValueError."""
@@ -161,7 +176,7 @@ def read_structure(text: str) -> tuple[ast.expr, Source]:
         level = [child for node in level for child in ast.iter_child_nodes(node)]
     if level:
         raise ValueError("is nested too deeply; split it into several conditions")
-    _restore(tree, source)
+    source.restore(tree)
     return tree, source
 
 
@@ -196,22 +211,6 @@ def _blank_out(text: str) -> Source:
             parts.append(found)
         at = token.end()
     return Source(text, "".join(parts), names, texts)
-
-
-def _restore(tree: ast.expr, source: Source) -> None:
-    """Put the real names and texts back into the tree of the blanked text."""
-    for node in ast.walk(tree):
-        if isinstance(node, Name):
-            node.id = source.names[node.col_offset]
-        elif isinstance(node, Constant) and isinstance(node.value, str):
-            literal = source.texts[node.col_offset]
-            # Python joins neighbouring texts, "a" "b", into one node: here it is a slip.
-            if literal.end != node.end_col_offset:
-                raise source.mistake(
-                    literal.end,
-                    "a comma or an operator is missing between two texts",
-                )
-            node.value = literal.value
 
 
 def check_truth(node: ast.expr, source: Source) -> None:

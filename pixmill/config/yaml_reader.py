@@ -56,40 +56,37 @@ class BareWord(str):
 class _Loader(yaml.SafeLoader):
     """The safe loader with fewer meanings of bare words; a duplicated key is a mistake, not the last one's win."""
 
+    def construct_unique_keys(self, node: yaml.MappingNode) -> dict[Any, Any]:
+        """Return a mapping; a key that is there twice is a mistake."""
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = getattr(key_node, "value", None)
+            if isinstance(key, str) and key != "<<" and key in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key!r} is duplicated",
+                    problem_mark=key_node.start_mark,
+                )
+            if isinstance(key, str):
+                seen.add(key)
+        self.flatten_mapping(node)
+        return self.construct_mapping(node, deep=True)
 
-def _mapping_without_duplicates(
-    loader: _Loader, node: yaml.MappingNode
-) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = getattr(key_node, "value", None)
-        if isinstance(key, str) and key != "<<" and key in seen:
-            raise yaml.MarkedYAMLError(
-                problem=f"the key {key!r} is duplicated",
-                problem_mark=key_node.start_mark,
-            )
-        if isinstance(key, str):
-            seen.add(key)
-    loader.flatten_mapping(node)
-    return loader.construct_mapping(node, deep=True)
+    def construct_text(self, node: yaml.ScalarNode) -> str:
+        """Return a word as it is written."""
+        return str(self.construct_scalar(node))
 
-
-def _as_written(loader: _Loader, node: yaml.ScalarNode) -> str:
-    return str(loader.construct_scalar(node))
-
-
-def _bare_word(loader: _Loader, node: yaml.ScalarNode) -> str:
-    """Return a word with what YAML 1.1 makes of it; as text where that is nothing."""
-    text = str(node.value)
-    if text.lower() in loader.bool_values:
-        return BareWord(text, loader.bool_values[text.lower()])
-    is_float = "." in text
-    construct = loader.construct_yaml_float if is_float else loader.construct_yaml_int
-    try:
-        return BareWord(text, construct(node))
-    except ValueError:
-        # `0x_` looks like a number and is not one.
-        return text
+    def construct_bare_word(self, node: yaml.ScalarNode) -> str:
+        """Return a word with what YAML 1.1 makes of it; as text where that is nothing."""
+        text = str(node.value)
+        if text.lower() in self.bool_values:
+            return BareWord(text, self.bool_values[text.lower()])
+        is_float = "." in text
+        construct = self.construct_yaml_float if is_float else self.construct_yaml_int
+        try:
+            return BareWord(text, construct(node))
+        except ValueError:
+            # `0x_` looks like a number and is not one.
+            return text
 
 
 # None of PyYAML's own.
@@ -99,12 +96,12 @@ for _tag, _first, _pattern in _MEANINGS:
 # Where nothing is written.
 _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("$"), [""])
 
-_Loader.add_constructor(_WORD, _bare_word)
+_Loader.add_constructor(_WORD, _Loader.construct_bare_word)
 _Loader.add_constructor(
-    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates
+    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _Loader.construct_unique_keys
 )
 # A `<<` that is not a key has no meaning of its own.
-_Loader.add_constructor("tag:yaml.org,2002:merge", _as_written)
+_Loader.add_constructor("tag:yaml.org,2002:merge", _Loader.construct_text)
 
 
 def read_yaml(text: str) -> Any:

@@ -10,15 +10,15 @@ _NEXT_LINE = "\x85"
 class _Dumper(yaml.SafeDumper):
     """The safe dumper, with quotes where PyYAML itself would lose a character."""
 
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """Return the node of a text."""
+        # PyYAML leaves U+0085 as it is, and reads it back as a space or a line's end: some Windows
+        # tools write it for an ellipsis.
+        style = '"' if _NEXT_LINE in text else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
 
-def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    # It leaves U+0085 as it is, and reads it back as a space or a line's end: some Windows tools
-    # write it for an ellipsis.
-    style = '"' if _NEXT_LINE in text else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
 
-
-_Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def write_yaml(value: Any, **options: Any) -> str:

@@ -133,6 +133,42 @@ class _RowImage(NamedTuple):
     row: Mapping[str, Any]
     is_input: bool = False
 
+    @property
+    def remedy(self) -> str:
+        """How to put it right where it is missing or damaged."""
+        if self.is_input:
+            return "`pixmill repair` fetches it again where input.images is `keep`"
+        if "candidate" in self.row:
+            return (
+                "`pixmill repair` fetches it while its URL lives, or marks it as lost"
+            )
+        ends = self.row["url_expires_at"]
+        or_lost = "restore the file from a backup, or `pixmill repair` marks it as lost"
+        if ends is None:
+            return f"it has no URL: {or_lost}"
+        until = ends.astimezone().strftime("%Y-%m-%d %H:%M")
+        if ends <= datetime.now(UTC):
+            return f"its URL expired at {until}: {or_lost}"
+        return f"`pixmill repair` fetches it while its URL lives, until {until}"
+
+    def report(self, problem: str, store: Store) -> Finding:
+        """Return the finding about what is wrong with it in `store`."""
+        name = self.file.name
+        number = self.row["row_number"]
+        # A foreign name may be any text, control characters included.
+        is_foreign = problem == "foreign_name"
+        shown = repr(name) if is_foreign else store.display_name(store.folder / name)
+        of_row = f"row {number}"
+        if "candidate" in self.row:
+            of_row += f", candidate {self.row['candidate']}"
+        return Finding(
+            file=shown,
+            problem=problem,
+            message=f"{of_row}: {PROBLEMS[problem]}",
+            remedy=self.remedy,
+            row_number=number,
+        )
+
 
 def verify(
     config: Config,
@@ -255,7 +291,7 @@ class _ImageCheck:
         for image, problem in zip(new, problems, strict=True):
             self._found.images += 1
             if problem:
-                self._found.add(_describe(self._store, image, problem))
+                self._found.add(image.report(problem, self._store))
             self._on_progress(self._found)
 
 
@@ -337,43 +373,6 @@ def _images_of(rows: Sequence[Mapping[str, Any]]) -> Iterator[_RowImage]:
             yield _RowImage(NamedImage(output["file_name"], output["bytes"]), row)
         if row["input_image"]:
             yield _RowImage(NamedImage(row["input_image"], None), row, is_input=True)
-
-
-def _describe(
-    store: Store,
-    image: _RowImage,
-    problem: str,
-) -> Finding:
-    name = image.file.name
-    number = image.row["row_number"]
-    # A foreign name may be any text, control characters included.
-    is_foreign = problem == "foreign_name"
-    shown = repr(name) if is_foreign else store.display_name(store.folder / name)
-    of_row = f"row {number}"
-    if "candidate" in image.row:
-        of_row += f", candidate {image.row['candidate']}"
-    return Finding(
-        file=shown,
-        problem=problem,
-        message=f"{of_row}: {PROBLEMS[problem]}",
-        remedy=_remedy(image),
-        row_number=number,
-    )
-
-
-def _remedy(image: _RowImage) -> str:
-    if image.is_input:
-        return "`pixmill repair` fetches it again where input.images is `keep`"
-    if "candidate" in image.row:
-        return "`pixmill repair` fetches it while its URL lives, or marks it as lost"
-    ends = image.row["url_expires_at"]
-    or_lost = "restore the file from a backup, or `pixmill repair` marks it as lost"
-    if ends is None:
-        return f"it has no URL: {or_lost}"
-    until = ends.astimezone().strftime("%Y-%m-%d %H:%M")
-    if ends <= datetime.now(UTC):
-        return f"its URL expired at {until}: {or_lost}"
-    return f"`pixmill repair` fetches it while its URL lives, until {until}"
 
 
 def _compare_with_ledger(

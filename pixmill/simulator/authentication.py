@@ -3,7 +3,7 @@
 import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from pixmill.provider.signing import (
     ALGORITHM,
@@ -30,6 +30,25 @@ class _SignatureFields(NamedTuple):
     signed_headers: list[str]
     signature: str
 
+    @classmethod
+    def parse(cls, authorization: str) -> Self | None:
+        """Read the header; None where it is not one of a signed request."""
+        algorithm, _, rest = authorization.partition(" ")
+        fields = dict(part.strip().partition("=")[::2] for part in rest.split(","))
+        access_key, _, scope = fields.get("Credential", "").partition("/")
+        if (
+            algorithm != ALGORITHM
+            or not scope
+            or not {"SignedHeaders", "Signature"} <= fields.keys()
+        ):
+            return None
+        return cls(
+            access_key,
+            scope,
+            signed_headers=fields["SignedHeaders"].split(";"),
+            signature=fields["Signature"],
+        )
+
 
 def verify(
     method: str,
@@ -52,7 +71,7 @@ def verify(
     """
     if "authorization" not in headers:
         return "MissingAuthenticationToken"
-    claim = _parse(headers["authorization"])
+    claim = _SignatureFields.parse(headers["authorization"])
     if claim is None:
         return "InvalidAuthorization"
     if not _same(claim.access_key, access_key):
@@ -74,21 +93,6 @@ def verify(
         claim.signature, signature_of(canonical, date, claim.scope, secret_key)
     )
     return None if authentic else "SignatureDoesNotMatch"
-
-
-def _parse(authorization: str) -> _SignatureFields | None:
-    algorithm, _, rest = authorization.partition(" ")
-    fields = dict(part.strip().partition("=")[::2] for part in rest.split(","))
-    access_key, _, scope = fields.get("Credential", "").partition("/")
-    if (
-        algorithm != ALGORITHM
-        or not scope
-        or not {"SignedHeaders", "Signature"} <= fields.keys()
-    ):
-        return None
-    return _SignatureFields(
-        access_key, scope, fields["SignedHeaders"].split(";"), fields["Signature"]
-    )
 
 
 def _is_recent(date: str, at: datetime) -> bool:

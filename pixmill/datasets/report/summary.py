@@ -181,6 +181,71 @@ class _Counts:
     req_keys: set[str] = field(default_factory=set)
     runs: dict[str, _RunCalls] = field(default_factory=dict)
 
+    def add(self, batch: Mapping[str, Any]) -> None:
+        """Count a batch of rows, of which these are our columns."""
+        self.jobs += len(batch["status"])
+        self.status.update(_count_values(batch["status"]))
+        codes = pc.filter(batch["error_code"], pc.is_valid(batch["error_code"]))
+        self.codes.update(_count_values(codes))
+        for code in pc.unique(codes).to_pylist():
+            if code not in self.messages:
+                at = pc.index(batch["error_code"], code).as_py()
+                self.messages[code] = batch["error_message"][at].as_py() or ""
+        # A success with such a code was paid for, but its picture is not here.
+        lost = pc.and_(
+            pc.equal(batch["status"], "succeeded"),
+            pc.starts_with(batch["error_code"], "image_"),
+        )
+        self.missing += pc.sum(lost).as_py() or 0
+        providers = pc.unique(batch["provider"].drop_null())
+        self.providers.update(providers.to_pylist())
+        req_keys = pc.unique(batch["req_key"].drop_null())
+        self.req_keys.update(req_keys.to_pylist())
+        self.spent.add(batch)
+        self.add_calls(batch)
+
+    def add_calls(self, batch: Mapping[str, Any]) -> None:
+        """Add the calls of a batch to those of their runs."""
+        names = ("run_id", "started_at", "finished_at")
+        # Invalid and skipped rows had no call, and would make a run begin at no time.
+        is_call = pc.and_(
+            pc.and_(*(batch[name].is_valid() for name in names[:2])),
+            batch["finished_at"].is_valid(),
+        )
+        run, start, end = (batch[name].filter(is_call) for name in names)
+        # Of what was paid for: refusals come at once, and would make the provider look quick.
+        is_paid = pc.equal(batch["status"], "succeeded").filter(is_call)
+        every = batch["latency_ms"].filter(is_call).cast(pa.float32())
+        latencies = pc.if_else(is_paid, every, None)
+        of_rows = (
+            _micros(start),
+            _micros(end),
+            latencies.to_numpy(zero_copy_only=False),
+        )
+        codes = run.dictionary_encode()
+        indices = codes.indices.to_numpy()
+        for code, name in enumerate(codes.dictionary.to_pylist()):
+            here = indices == code
+            calls = self.runs.setdefault(name, _RunCalls())
+            calls.add(*(values[here] for values in of_rows))
+
+    def axis_costs(
+        self,
+        axes: Sequence[ReportAxis],
+    ) -> dict[str, tuple[CostOfValue, ...]]:
+        """Return what the values of each axis cost, by its path, where at least two of them cost something."""
+        costs = {}
+        for axis in axes:
+            at_values = self.at_values.get(axis.column, CostCounts())
+            found = [
+                CostOfValue(value.label, at_values.spent(value.text))
+                for value in axis.values
+            ]
+            known = tuple(group for group in found if group.spent.amounts)
+            if len(known) > 1:
+                costs[axis.path] = known
+        return costs
+
 
 def summarize(dataset: pq.ParquetFile, meaning: DatasetColumns) -> Summary:
     """Count the whole dataset."""
@@ -192,10 +257,8 @@ def summarize(dataset: pq.ParquetFile, meaning: DatasetColumns) -> Summary:
     of_axes = [axis.column for axis in axes]
     columns = (*ours.values(), *of_axes, *distributions.columns)
     for batch in read_batches(dataset, columns):
-        counts.jobs += batch.num_rows
         own = {name: batch[column] for name, column in ours.items()}
-        _count(counts, own)
-        counts.spent.add(own)
+        counts.add(own)
         texts = {axis.column: as_text(batch[axis.column]) for axis in axes}
         for column, of_axis in texts.items():
             counts.at_values.setdefault(column, CostCounts()).add(own, of_axis)
@@ -203,47 +266,8 @@ def summarize(dataset: pq.ParquetFile, meaning: DatasetColumns) -> Summary:
     return _summary(counts, axes, distributions)
 
 
-def _count(counts: _Counts, batch: Mapping[str, Any]) -> None:
-    counts.status.update(_tally(batch["status"]))
-    codes = pc.filter(batch["error_code"], pc.is_valid(batch["error_code"]))
-    counts.codes.update(_tally(codes))
-    for code in pc.unique(codes).to_pylist():
-        if code not in counts.messages:
-            at = pc.index(batch["error_code"], code).as_py()
-            counts.messages[code] = batch["error_message"][at].as_py() or ""
-    # A success with such a code was paid for, but its picture is not here.
-    lost = pc.and_(
-        pc.equal(batch["status"], "succeeded"),
-        pc.starts_with(batch["error_code"], "image_"),
-    )
-    counts.missing += pc.sum(lost).as_py() or 0
-    for name, found in (("provider", counts.providers), ("req_key", counts.req_keys)):
-        found.update(pc.unique(batch[name].drop_null()).to_pylist())
-    _add_calls(counts.runs, batch)
-
-
-def _tally(column: pa.Array) -> dict[str, int]:
+def _count_values(column: pa.Array) -> dict[str, int]:
     return {row["values"]: row["counts"] for row in pc.value_counts(column).to_pylist()}
-
-
-def _add_calls(runs: dict[str, _RunCalls], batch: Mapping[str, Any]) -> None:
-    names = ("run_id", "started_at", "finished_at")
-    # Invalid and skipped rows had no call, and would make a run begin at no time.
-    is_call = pc.and_(
-        pc.and_(*(batch[name].is_valid() for name in names[:2])),
-        batch["finished_at"].is_valid(),
-    )
-    run, start, end = (batch[name].filter(is_call) for name in names)
-    # Of what was paid for: refusals come at once, and would make the provider look quick.
-    is_paid = pc.equal(batch["status"], "succeeded").filter(is_call)
-    every = batch["latency_ms"].filter(is_call).cast(pa.float32())
-    latencies = pc.if_else(is_paid, every, None)
-    of_rows = (_micros(start), _micros(end), latencies.to_numpy(zero_copy_only=False))
-    codes = run.dictionary_encode()
-    indices = codes.indices.to_numpy()
-    for code, name in enumerate(codes.dictionary.to_pylist()):
-        here = indices == code
-        runs.setdefault(name, _RunCalls()).add(*(values[here] for values in of_rows))
 
 
 def _micros(column: pa.Array) -> NDArray[np.int64]:
@@ -279,7 +303,7 @@ def _summary(
             for code, count in counts.codes.most_common()
         ),
         spent=counts.spent.spent(),
-        axis_costs=_costs_of_axes(counts, axes),
+        axis_costs=counts.axis_costs(axes),
         # Only if all of it is: with a single real call the cost is money.
         simulated=counts.providers == {"simulator"},
         providers=tuple(sorted(counts.providers)),
@@ -297,19 +321,3 @@ def _summary(
         scores=distributions.of_scores(),
         over_axes=distributions.over_axes(),
     )
-
-
-def _costs_of_axes(
-    counts: _Counts, axes: Sequence[ReportAxis]
-) -> dict[str, tuple[CostOfValue, ...]]:
-    costs = {}
-    for axis in axes:
-        at_values = counts.at_values.get(axis.column, CostCounts())
-        found = [
-            CostOfValue(value.label, at_values.spent(value.text))
-            for value in axis.values
-        ]
-        known = tuple(group for group in found if group.spent.amounts)
-        if len(known) > 1:
-            costs[axis.path] = known
-    return costs
