@@ -94,8 +94,12 @@ def echo(text: str = "") -> None:
         # the stream of before, and the block would be painted over the line. At once, or
         # lines of two threads would mix.
         line = _wrap_lines(single_line(redact(text)))
-        if _has_colours():
-            line = _highlight(line)
+        # In colour the first word, where that says what kind of line it is.
+        kind = _KINDS.match(line) if _has_colours() else None
+        if kind is not None:
+            style = _STYLES[kind["word"]]
+            word = f"\x1b[{style}m{kind['word']}\x1b[0m"
+            line = f"{kind['start']}{word}{line[kind.end() :]}"
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
 
@@ -138,15 +142,6 @@ def _wrap(line: str, width: int) -> str:
 def _has_colours() -> bool:
     wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return wanted and sys.stderr.isatty()
-
-
-def _highlight(line: str) -> str:
-    """Return a line with its first word in colour where that says what kind of line it is."""
-    kind = _KINDS.match(line)
-    if kind is None:
-        return line
-    style = _STYLES[kind["word"]]
-    return f"{kind['start']}\x1b[{style}m{kind['word']}\x1b[0m{line[kind.end() :]}"
 
 
 def print_error(error: PixmillError) -> None:

@@ -7,7 +7,6 @@ import typer
 
 from pixmill.cli.console import Force, Json, echo, print_json
 from pixmill.cli.store_argument import (
-    GivenStore,
     StorePath,
     find_store,
     open_store_ledger,
@@ -51,7 +50,7 @@ def stats(store: StorePath, as_json: Json = False) -> None:
         figures = {
             "ledger": str(source.address),
             **source.read(source.database.sizes),
-            **_count_images(given),
+            **given.image_sizes(),
             **source.read(read_stats),
         }
     size = format_bytes(figures["ledger_bytes"])
@@ -87,14 +86,3 @@ def format_bytes(number: float) -> str:
         if number < 1000:
             return f"{number:.1f} {unit}"
     return f"{number / 1000:,.1f} TB"
-
-
-def _count_images(given: GivenStore) -> dict[str, int]:
-    """Count the images of a store; empty where only a database is named, which knows no folder."""
-    from pixmill.storage import FolderStore, open_store
-
-    if given.config:
-        return open_store(given.config).image_sizes()
-    if isinstance(given.ledger, Path):
-        return FolderStore(given.ledger.parent).image_sizes()
-    return {}

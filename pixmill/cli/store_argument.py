@@ -41,6 +41,16 @@ class GivenStore(NamedTuple):
         ledger = self.ledger
         return isinstance(ledger, Path) and ledger.absolute().parent.name == "simulated"
 
+    def image_sizes(self) -> dict[str, int]:
+        """Count its images; empty where only a database is named, which knows no folder."""
+        from pixmill.storage import FolderStore, open_store
+
+        if self.config:
+            return open_store(self.config).image_sizes()
+        if isinstance(self.ledger, Path):
+            return FolderStore(self.ledger.parent).image_sizes()
+        return {}
+
 
 @contextmanager
 def open_store_ledger(given: GivenStore) -> "Iterator[Ledger]":

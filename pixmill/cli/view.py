@@ -42,7 +42,11 @@ def view(
 
     def show(address: str) -> None:
         echo(f"{folder} at {address}   (Ctrl-C ends it)")
-        if not no_browser and _has_screen():
+        # Without a window of its own, a browser would take over the terminal.
+        has_windows = sys.platform == "darwin" or any(
+            os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+        )
+        if not no_browser and sys.stderr.isatty() and has_windows:
             webbrowser.open(address)
 
     serve(folder, port, show)
@@ -73,12 +77,3 @@ def _find_folder(store: str) -> Path:
             f"there is no store at {folder}", hint="`pixmill run` creates one"
         )
     return folder.absolute()
-
-
-def _has_screen() -> bool:
-    """Whether a browser would have a window: without one, it would take over the terminal."""
-    if sys.platform == "darwin":
-        return sys.stderr.isatty()
-    return sys.stderr.isatty() and any(
-        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
-    )

@@ -72,30 +72,22 @@ def _find_place(container: Any, parts: Sequence[str]) -> tuple[str, ...]:
     """Return the keys that `parts` mean in `container`: as many parts at a time as make up a key that is there."""
     place: list[str] = []
     while parts:
-        key, rest = _first_key(container, place, parts)
+        length = _length_of_key(container, place, parts)
+        key = ".".join(parts[:length])
         container = _below(container, key)
         place.append(key)
-        parts = rest
+        parts = parts[length:]
     return tuple(place)
 
 
-def _first_key(
-    container: Any, place: Sequence[str], parts: Sequence[str]
-) -> tuple[str, Sequence[str]]:
-    """Return the key of `container`, which is at `place`, that `parts` begin with, and the parts behind it."""
+def _length_of_key(container: Any, place: Sequence[str], parts: Sequence[str]) -> int:
+    """Return how many of `parts` make up the next key, of `container`, which is at `place`."""
     if isinstance(container, dict):
         known = {str(key) for key in container}
-        for length in range(len(parts), 1, -1):
-            if (key := ".".join(parts[:length])) in known:
-                return key, parts[length:]
-        if parts[0] in known:
-            return parts[0], parts[1:]
-    length = _length_of_new(place, parts)
-    return ".".join(parts[:length]), parts[length:]
-
-
-def _length_of_new(place: Sequence[str], parts: Sequence[str]) -> int:
-    """How many parts make up a key that is not there yet: all where keys are dotted paths themselves."""
+        for length in range(len(parts), 0, -1):
+            if ".".join(parts[:length]) in known:
+                return length
+    # Not there yet: all of them where keys are dotted paths themselves.
     match place:
         case ["input", "columns"]:
             return len(parts)

@@ -416,18 +416,13 @@ def _check_sweep(
                 f"input.columns.{axis.path}",
                 "is also an axis of the sweep; remove one of them",
             )
-    yield from _check_image_indexes(len(section.image_columns), request, made)
-    yield from check_points(section, request, made)
-
-
-def _check_image_indexes(images: int, request: Request, made: SweepPoints) -> Problems:
-    """Yield a problem for the first point with a control that uses an input image which a row does not have."""
+    images = len(section.image_columns)
     # Without the sweep it is a problem of `request.params`, and reported there.
-    if not images or image_index_problem(request.params, images):
-        return
-    for point in made.points:
-        params = made.request_at(point, request).params
-        problem = image_index_problem(params, images)
-        if problem:
-            yield ConfigProblem("sweep", problem)
-            return
+    if images and not image_index_problem(request.params, images):
+        for point in made.points:
+            params = made.request_at(point, request).params
+            problem = image_index_problem(params, images)
+            if problem:
+                yield ConfigProblem("sweep", problem)
+                break
+    yield from check_points(section, request, made)

@@ -39,10 +39,7 @@ from pixmill.datasets.dataset_files import (
 from pixmill.datasets.duplicate_scores import has_same_images
 from pixmill.datasets.gate import Gate, check_gate, gate_of
 from pixmill.datasets.invalid_rows import PreviouslyInvalid
-from pixmill.datasets.page_preserving_writer import (
-    content_digest,
-    content_lengths,
-)
+from pixmill.datasets.page_preserving_writer import has_same_content
 from pixmill.datasets.provenance import package_versions
 from pixmill.datasets.published_outcomes import (
     DatasetOrigin,
@@ -243,7 +240,7 @@ def _examine(
     # Hashing needs no interpreter, so both files are hashed while the new one is read back.
     with ThreadPoolExecutor(2) as beside:
         whether_intact = beside.submit(is_intact, current.parent)
-        whether_equal = beside.submit(_has_content_of, current, dataset)
+        whether_equal = beside.submit(has_same_content, current, dataset)
         digest = beside.submit(hash_of, dataset)
         read_back(dataset, rows, schema)
     written = PublishedFile(dataset.stat().st_size, digest.result())
@@ -349,17 +346,6 @@ def _with_inputs(outcomes: Iterator[pa.Table], inputs: pa.Array) -> Iterator[pa.
     for part in outcomes:
         yield part.append_column("input_image", inputs.slice(start, part.num_rows))
         start += part.num_rows
-
-
-def _has_content_of(published: Path, written: Path) -> bool:
-    try:
-        # Most contents that differ do so in length, which the footers tell.
-        if content_lengths(published) != content_lengths(written):
-            return False
-        return content_digest(published) == content_digest(written)
-    except (OSError, pa.ArrowException):
-        # Nothing is published yet, or it is damaged.
-        return False
 
 
 def _manifest(

@@ -4,6 +4,7 @@ Written without `pixmill.request.registry` on purpose: a provider that shares th
 client could not show that the client is wrong.
 """
 
+import io
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -36,6 +37,24 @@ class SidesRule(NamedTuple):
     ratio: tuple[float, float]
     """Width by height."""
 
+    def find_problem(self, body: Mapping[str, Any]) -> str | None:
+        """Say what is wrong with the size that a request asks for, None where it is right."""
+        width = body.get("width")
+        height = body.get("height")
+        if width is None and height is None:
+            return None
+        if width is None or height is None:
+            return "width and height must be given together"
+        smallest, largest = self.area
+        if not smallest <= width * height <= largest:
+            return f"width * height must be in [{smallest}, {largest}]"
+        # Of operations that let the caller narrow the range.
+        lowest = body.get("min_ratio", self.ratio[0])
+        highest = body.get("max_ratio", self.ratio[1])
+        if not lowest <= width / height <= highest:
+            return f"width / height must be in [{lowest:.3g}, {highest:.3g}]"
+        return None
+
 
 class InputRule(NamedTuple):
     """Which input images an operation takes."""
@@ -55,6 +74,23 @@ class InputRule(NamedTuple):
 
     max_ratio: float | None = 3
     """Of the longer side to the shorter one."""
+
+    def allows(self, data: bytes) -> bool:
+        """Whether an image is a JPEG or PNG of a size that may come in the request."""
+        # Pillow takes longer to import than the simulator to start.
+        from PIL import Image
+
+        if len(data) > self.max_bytes:
+            return False
+        try:
+            with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
+                shorter, longer = sorted(image.size)
+        except (Image.DecompressionBombError, OSError, ValueError, SyntaxError):
+            return False
+        smallest, largest = self.sides
+        if shorter < smallest or longer > largest:
+            return False
+        return self.max_ratio is None or longer <= self.max_ratio * shorter
 
 
 class ScaleRule(NamedTuple):
@@ -100,6 +136,23 @@ class SimulatedOperation(NamedTuple):
 
     tells_seed: bool = False
     """Whether the answer says which seed was taken."""
+
+    def find_problem(self, body: Mapping[str, Any]) -> str | None:
+        """Say what is wrong with the first field of a request that is not as documented, None without one."""
+        if self.prompt_limit is not None:
+            prompt = body.get("prompt")
+            if not isinstance(prompt, str) or not prompt.strip():
+                return "prompt must not be empty"
+            if len(prompt) > self.prompt_limit:
+                return f"prompt must have at most {self.prompt_limit} characters"
+        checks = dict(self.fields)
+        if self.scale:
+            checks["scale"] = self.scale.check
+        for name, check in checks.items():
+            requirement = check(body[name]) if name in body else ""
+            if requirement:
+                return f"{name} {requirement}"
+        return self.size and self.size.find_problem(body)
 
 
 _SYNC = frozenset({"process"})

@@ -5,7 +5,7 @@ Values are counted in bins, so that a million jobs take no more memory than a th
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +47,19 @@ class Measure(NamedTuple):
     """The column that says whose score is below the threshold."""
 
     threshold: float | None = None
+
+    def find_range(self, dataset: pq.ParquetFile) -> tuple[float, float]:
+        """Return the smallest and the largest value; 0 and 1 for a built-in check."""
+        low = math.inf
+        high = -math.inf
+        if self.threshold is None:
+            for batch in read_batches(dataset, [self.column]):
+                values = batch[0].drop_null().cast(pa.float64())
+                ends = pc.min_max(values.filter(pc.is_finite(values))).as_py()
+                if ends["min"] is not None:
+                    low = min(low, ends["min"])
+                    high = max(high, ends["max"])
+        return (low, high) if low <= high else (0.0, 1.0)
 
 
 class Distribution(NamedTuple):
@@ -99,6 +112,29 @@ class _Groups(NamedTuple):
     of_text: NDArray[np.int64]
     """The group of each of `texts`."""
 
+    @classmethod
+    def of(cls, axis: ReportAxis) -> Self:
+        """Return the groups of an axis: ranges of its values where these are many numbers."""
+        values = axis.values
+        are_numbers = all(is_number(value.text) for value in values)
+        if len(values) > _MOST_GROUPS and are_numbers:
+            ordered = sorted(values, key=lambda value: float(value.text or 0))
+            parts = np.array_split(np.arange(len(ordered)), _MOST_GROUPS)
+            labels = []
+            for part in parts:
+                first = ordered[part[0]]
+                last = ordered[part[-1]]
+                labels.append(
+                    first.label if first is last else f"{first.label} – {last.label}"
+                )
+            groups = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+        else:
+            ordered = list(values[:_MOST_VALUES])
+            labels = [value.label for value in ordered]
+            groups = np.arange(len(ordered))
+        texts = pa.array([value.text for value in ordered], pa.string())
+        return cls(axis, tuple(labels), texts, groups.astype(np.int64))
+
     def of_rows(self, texts: pa.Array) -> NDArray[np.int64]:
         """Return the group of each row, -1 for one that is at no value of the axis."""
         at = pc.index_in(texts, self.texts, skip_nulls=True)
@@ -121,13 +157,13 @@ class Distributions:
             for score in columns.scores
         ]
         self._status = columns.ours["status"]
-        self._groups = [_group(axis) for axis in axes if len(axis.values) > 1]
+        self._groups = [_Groups.of(axis) for axis in axes if len(axis.values) > 1]
         if self._groups:
             # Over all jobs the page has them in other figures.
             for kind, name in (("latency", "latency_ms"), ("cost", "cost")):
                 self._measures.append(Measure(kind, columns.ours[name], kind))
         ranges = {
-            measure.column: _find_range(dataset, measure) for measure in self._measures
+            measure.column: measure.find_range(dataset) for measure in self._measures
         }
         self._of_all = {
             measure.column: _Bins(*ranges[measure.column], 1)
@@ -260,38 +296,3 @@ class _Bins:
             float(means[np.searchsorted(ends, share * total)]) for share in _SHARES
         ]
         return Spread(label, total, float(sums.sum() / total), tuple(quantiles))
-
-
-def _find_range(dataset: pq.ParquetFile, measure: Measure) -> tuple[float, float]:
-    """Return the smallest and the largest value of a measure; 0 and 1 for a built-in check."""
-    low = math.inf
-    high = -math.inf
-    if measure.threshold is None:
-        for batch in read_batches(dataset, [measure.column]):
-            values = batch[0].drop_null().cast(pa.float64())
-            ends = pc.min_max(values.filter(pc.is_finite(values))).as_py()
-            if ends["min"] is not None:
-                low = min(low, ends["min"])
-                high = max(high, ends["max"])
-    return (low, high) if low <= high else (0.0, 1.0)
-
-
-def _group(axis: ReportAxis) -> _Groups:
-    values = axis.values
-    if len(values) > _MOST_GROUPS and all(is_number(value.text) for value in values):
-        ordered = sorted(values, key=lambda value: float(value.text or 0))
-        parts = np.array_split(np.arange(len(ordered)), _MOST_GROUPS)
-        labels = []
-        for part in parts:
-            first = ordered[part[0]]
-            last = ordered[part[-1]]
-            labels.append(
-                first.label if first is last else f"{first.label} – {last.label}"
-            )
-        groups = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    else:
-        ordered = list(values[:_MOST_VALUES])
-        labels = [value.label for value in ordered]
-        groups = np.arange(len(ordered))
-    texts = pa.array([value.text for value in ordered], pa.string())
-    return _Groups(axis, tuple(labels), texts, groups.astype(np.int64))

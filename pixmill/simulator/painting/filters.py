@@ -44,6 +44,13 @@ def redraw(recipe: Recipe, image: Image.Image, size: Size) -> Floats:
     return mix(picture, tinted.astype(np.float32), 0.2 + 0.6 * recipe.guidance)
 
 
+def enlarge(image: Image.Image, most_pixels: int) -> Image.Image:
+    """Return the image twice as wide and high, or as large as `most_pixels` allow."""
+    factor = min(2.0, (most_pixels / (image.width * image.height)) ** 0.5)
+    larger = ImageOps.scale(image.convert("RGB"), factor, Image.Resampling.LANCZOS)
+    return larger.filter(ImageFilter.UnsharpMask(radius=2, percent=80))
+
+
 def grade(recipe: Recipe, picture: Floats) -> Floats:
     """Apply the guidance: at 0 the prompt hardly tints the picture, at 1 it burns."""
     guidance = recipe.guidance

@@ -26,7 +26,9 @@ def paint(recipe: Recipe, inputs: Sequence[bytes] = ()) -> bytes:
     width = round((_AREA * ratio) ** 0.5)
     size = (width, round(_AREA / width))
     if recipe.work == "enlarge":
-        image = _enlarge(images[0] if images else to_image(Scene(recipe, size).paint()))
+        given = images[0] if images else to_image(Scene(recipe, size).paint())
+        # To twice the sides, or to four times the area of a picture.
+        image = filters.enlarge(given, 4 * _AREA)
     elif recipe.work == "repaint" and len(images) > 1:
         original = images[0]
         mask = images[1]
@@ -65,10 +67,3 @@ def paint(recipe: Recipe, inputs: Sequence[bytes] = ()) -> bytes:
     else:
         image.save(file, "JPEG", quality=88)
     return file.getvalue()
-
-
-def _enlarge(image: Image.Image) -> Image.Image:
-    """Return the image twice as wide and high, or to four times the area of a picture."""
-    factor = min(2.0, (4 * _AREA / (image.width * image.height)) ** 0.5)
-    larger = ImageOps.scale(image.convert("RGB"), factor, Image.Resampling.LANCZOS)
-    return larger.filter(ImageFilter.UnsharpMask(radius=2, percent=80))
