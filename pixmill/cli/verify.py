@@ -19,7 +19,7 @@ from pixmill.cli.console import (
 from pixmill.text import cli_arguments, in_words
 
 if TYPE_CHECKING:
-    from pixmill.datasets.verification import Verified
+    from pixmill.datasets.findings import Verified
 
 
 def verify(

@@ -3,10 +3,8 @@
 What is wrong is said before the table is read, and so before anything is paid.
 """
 
-from collections.abc import Iterator
-
 from pixmill.config.model import Input
-from pixmill.config.problems import ConfigProblem
+from pixmill.config.problems import ConfigProblem, Problems
 from pixmill.request.model import Request, Seed
 from pixmill.request.operations.operation import InputImages, Operation
 from pixmill.request.registry import (
@@ -16,8 +14,6 @@ from pixmill.request.registry import (
 )
 from pixmill.request.sweep import SweepPoints
 from pixmill.text import counted
-
-Problems = Iterator[ConfigProblem]
 
 
 def check_operation(

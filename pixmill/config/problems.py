@@ -1,6 +1,6 @@
 """Mistakes in a config, each with its path: what pydantic found, in words for people."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -23,6 +23,10 @@ class ConfigProblem(NamedTuple):
 
     def __str__(self) -> str:
         return f"  {self.path}: {self.message}"
+
+
+Problems = Iterator[ConfigProblem]
+"""What a check yields."""
 
 
 def explain(

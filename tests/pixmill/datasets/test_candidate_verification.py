@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pixmill.config.loading import load_config
-from pixmill.datasets.verification import Verified, verify
+from pixmill.datasets.findings import Verified
+from pixmill.datasets.verification import verify
 from pixmill.execution.repair import repair
 from tests.conftest import Project, run_config
 from tests.pixmill.candidates import blank_pictures, draw_candidates

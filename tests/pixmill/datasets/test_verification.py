@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pixmill.config.loading import load_config
-from pixmill.datasets.verification import Finding, Verified, verify
+from pixmill.datasets.findings import Finding, Verified
+from pixmill.datasets.verification import verify
 from pixmill.errors import UserError
 from tests.conftest import Project, Simulated, run_config
 from tests.pixmill.damage import (
@@ -182,7 +183,7 @@ def test_an_image_that_several_rows_name_is_read_once(
 def test_the_list_of_findings_ends_but_their_count_does_not(
     paid: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pixmill.datasets.verification.LISTED", 2)
+    monkeypatch.setattr("pixmill.datasets.findings.LISTED", 2)
     for image in image_files(paid):
         image.unlink()
     said = verified(paid).as_dict()
