@@ -1,6 +1,6 @@
 """A contact sheet: a few pictures in one image, line by line, each with a caption below it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -48,6 +48,17 @@ class Figure(NamedTuple):
 
     instead: str = "no image"
     """What is written where there is no picture, such as the code of an error."""
+
+    def shape(self) -> float | None:
+        """Return the picture's height for a width of 1, from its header, between 0.4 and 1.6; None without one."""
+        if self.file is None:
+            return None
+        try:
+            with Image.open(self.file, formats=FORMATS) as image:
+                return min(1.6, max(0.4, image.height / image.width))
+        # Decoders raise whatever they meet; nothing is drawn of it.
+        except Exception:
+            return None
 
 
 class _SheetLayout(NamedTuple):
@@ -147,7 +158,8 @@ def _measure(
     text = max(11, side // 16)
     gap = max(4, side // 20)
     # The tallest picture decides, so that lines of landscapes have no empty bands.
-    height = round(side * max(_shapes(figures), default=1.0))
+    shapes = filter(None, (figure.shape() for figure in figures))
+    height = round(side * max(shapes, default=1.0))
     top = gap
     if title:
         top += text * 2
@@ -163,18 +175,6 @@ def _measure(
     if any(figure.caption for figure in figures):
         caption = text * 7 // 4
     return _SheetLayout(side, height, gap, text, caption, left, top)
-
-
-def _shapes(figures: Sequence[Figure]) -> Iterator[float]:
-    """Yield the height of each picture for a width of 1, from its header, between 0.4 and 1.6."""
-    for figure in figures:
-        if figure.file is None:
-            continue
-        try:
-            with Image.open(figure.file, formats=FORMATS) as image:
-                yield min(1.6, max(0.4, image.height / image.width))
-        except Exception:  # noqa: S112 - decoders raise whatever they meet; nothing is drawn of it
-            continue
 
 
 def _draw_figure(

@@ -8,15 +8,13 @@ that began with it (`pixmill.datasets.page_preserving_writer`). The version that
 """
 
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
 from pixmill.config.model import Config
@@ -36,15 +34,13 @@ from pixmill.datasets.dataset_files import (
     published_files,
     utc_now,
 )
-from pixmill.datasets.duplicate_scores import has_same_images
 from pixmill.datasets.gate import Gate, check_gate, gate_of
 from pixmill.datasets.invalid_rows import PreviouslyInvalid
+from pixmill.datasets.known_outcomes import look_up, open_earlier
 from pixmill.datasets.page_preserving_writer import has_same_content
 from pixmill.datasets.provenance import package_versions
 from pixmill.datasets.published_outcomes import (
     DatasetOrigin,
-    PublishedOutcomes,
-    open_published,
     origin_of,
 )
 from pixmill.datasets.refused import forget_refused, set_aside
@@ -54,7 +50,6 @@ from pixmill.datasets.score_columns import open_score_columns
 from pixmill.datasets.step_back import is_step_back
 from pixmill.ledger import Ledger
 from pixmill.memory import give_back
-from pixmill.planning.jobs import JobBatch
 from pixmill.planning.plan import Plan, prefetch
 from pixmill.storage import open_store
 from pixmill.storage.atomic_write import (
@@ -173,8 +168,8 @@ def _publish(
     origin = origin_of(plan.config, ledger, scored_at=scored_at, scores=scores.lasting)
     with open_files(plan) as files, ThreadPoolExecutor(1) as opening:
         # Hashing the file needs no interpreter, which prepares the first batches meanwhile.
-        earlier = opening.submit(_open_earlier, plan, ledger, origin)
-        batches = prefetch(plan.batches(), partial(_look_up, plan, ledger, earlier))
+        earlier = opening.submit(open_earlier, plan, ledger, origin)
+        batches = prefetch(plan.batches(), partial(look_up, plan, ledger, earlier))
         candidates = CandidateRows(plan, run_id, scores) if plan.candidates else None
         dataset = files.dataset
         rows, new_invalid = write_rows(
@@ -287,65 +282,6 @@ def write_run_report(config: Config, run_id: str, report: Mapping[str, Any]) -> 
     folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / f"{run_id}.json", json_file({**report, "at": utc_now()}))
     open_store(config).push(f"{config.name}/{RUNS}/{run_id}.json")
-
-
-def _open_earlier(
-    plan: Plan, ledger: Ledger, origin: DatasetOrigin | None
-) -> PublishedOutcomes | None:
-    """Return the outcomes that the published dataset has already, with the scores that are the same in the new
-    one."""
-    folder = plan.config.dataset_folder
-    manifest = manifest_at(folder / MANIFEST)
-    published = open_published(folder / DATASET, manifest, origin, ledger)
-    if published is None or "score_duplicate" not in published.scores:
-        return published
-    try:
-        # Where one image is another, any of them may have a duplicate or have lost one.
-        if not has_same_images(plan, ledger, published):
-            published.leave_out("score_duplicate")
-    except (OSError, pa.ArrowException):
-        # Somebody writes to the file.
-        return None
-    return published
-
-
-def _look_up(
-    plan: Plan,
-    ledger: Ledger,
-    earlier: "Future[PublishedOutcomes | None]",
-    jobs: JobBatch,
-) -> Iterator[pa.Table]:
-    """Return for each position the outcome that ledger or published dataset has, and the file of the
-    row's first input image.
-
-    That is one table, which is there when this returns, or several one after another where answers
-    are long.
-    """
-    rows = np.arange(len(jobs.keys)) // len(jobs.variants)
-    looked_at = plan.config.input.images != "url"
-    kept = (
-        ledger.kept_inputs(jobs.images.sources[0])
-        if looked_at
-        else [None] * jobs.rows.rows.num_rows
-    )
-    inputs = pa.array(kept, pa.string()).take(rows)
-    start = (jobs.rows.first_row - 1) * len(jobs.variants)
-    places = plan.places[start : start + len(jobs.keys)].tolist()
-    published = earlier.result()
-    outcomes = (
-        published.outcomes(ledger, jobs.keys, places)
-        if published
-        else ledger.outcomes(jobs.keys, places)
-    )
-    parts = _with_inputs(outcomes, inputs)
-    return chain([next(parts)], parts)
-
-
-def _with_inputs(outcomes: Iterator[pa.Table], inputs: pa.Array) -> Iterator[pa.Table]:
-    start = 0
-    for part in outcomes:
-        yield part.append_column("input_image", inputs.slice(start, part.num_rows))
-        start += part.num_rows
 
 
 def _manifest(

@@ -28,10 +28,18 @@ from pydantic import (
 )
 
 from pixmill.errors import UserError
+from pixmill.simulator.calls import Call
 from pixmill.simulator.fault_effects import Effect, ImageEffect
 from pixmill.simulator.fault_rules import Occasion, When, Which
 from pixmill.simulator.painting.flaws import Flaw
-from pixmill.simulator.responses import NAMED_ERRORS, SUCCESS, is_service_code
+from pixmill.simulator.responses import (
+    NAMED_ERRORS,
+    SUCCESS,
+    SimulatedResponse,
+    is_service_code,
+    named_error,
+    service_answer,
+)
 from pixmill.simulator.tasks import Fate
 from pixmill.validation_messages import describe_problem
 
@@ -115,6 +123,20 @@ class FaultRule(Which, Effect):
     def replaces(self) -> bool:
         """Whether the answer is this rule's, not the service's."""
         return not (self.code is None and self.status is None and self.body is None)
+
+    def answer(self, call: Call) -> SimulatedResponse:
+        """Return what it says instead of the service."""
+        if self.code is None:
+            # Its status and body are put in by what the rule does to any answer.
+            return SimulatedResponse(200, b"")
+        if isinstance(self.code, str):
+            return named_error(self.code, self.message)
+        return service_answer(
+            self.code,
+            call.request_id,
+            call.elapsed,
+            message=self.message,
+        )
 
     def charges(self, code: int | str | None) -> bool:
         """Whether a call that ended with `code` is charged.

@@ -5,6 +5,7 @@ client could not show that the client is wrong.
 """
 
 import io
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -20,6 +21,9 @@ from pixmill.simulator.field_checks import (
 
 MAX_SEED = 2**31 - 1
 CONTROLNET = "high_aes_scheduler_svr_controlnet_v2.0"
+
+USUAL_GUIDANCE = 0.32
+"""How closely a picture follows the prompt where nothing else is asked for, from 0 to 1."""
 
 NO_LIMIT = 1_000_000
 """More than any request has: no limit is documented."""
@@ -104,6 +108,16 @@ class ScaleRule(NamedTuple):
     def check(self, value: Any) -> str:
         """Check the field `scale`."""
         return within(self.low, self.high, whole=self.whole)(value)
+
+    def guidance(self, scale: float) -> float:
+        """Return how closely a picture follows the prompt, from 0 to 1.
+
+        Operations have three ranges of `scale`: what is usual in each gives the same picture.
+        """
+        span = self.high - self.low
+        bend = math.log(USUAL_GUIDANCE) / math.log((self.usual - self.low) / span)
+        share = (scale - self.low) / span
+        return float(share**bend)
 
 
 class SimulatedOperation(NamedTuple):

@@ -30,7 +30,6 @@ from pixmill.simulator.responses import (
     INVALID_FIELD,
     SUCCESS,
     SimulatedResponse,
-    named_error,
     service_answer,
 )
 from pixmill.simulator.settings import Settings
@@ -38,7 +37,7 @@ from pixmill.simulator.task_journal import TaskJournal
 from pixmill.simulator.tasks import Fate, SimulatedTask, Tasks
 
 if TYPE_CHECKING:
-    from pixmill.simulator.faults import FaultRule, Faults, Met
+    from pixmill.simulator.faults import Faults, Met
 
 
 # What a poll says of the fates that are no words of the provider.
@@ -122,7 +121,7 @@ class Service:
         if rule.delay:
             await asyncio.sleep(rule.delay)
         if rule.replaces:
-            outcome = _CallResult(rule.code, _answer_by_rule(rule, call))
+            outcome = _CallResult(rule.code, rule.answer(call))
         else:
             outcome = await self._serve(call, met)
         # Before the connection may break: a provider charges for what it made, not for what
@@ -403,18 +402,3 @@ def _spoil(recipes: list[Recipe], met: "Met | None") -> list[Recipe]:
 
 def _image_fault(met: "Met | None") -> str:
     return met.rule.image.pack() if met and met.rule.image else ""
-
-
-def _answer_by_rule(rule: "FaultRule", call: Call) -> SimulatedResponse:
-    """Return what a rule says instead of the service."""
-    if rule.code is None:
-        # Its status and body are put in by what the rule does to any answer.
-        return SimulatedResponse(200, b"")
-    if isinstance(rule.code, str):
-        return named_error(rule.code, rule.message)
-    return service_answer(
-        rule.code,
-        call.request_id,
-        call.elapsed,
-        message=rule.message,
-    )

@@ -1,11 +1,11 @@
 """The whole comparison: what was found, its headline for people, and all of it as JSON values."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from pixmill.datasets.compare.columns import Integers, Jobs, read_jobs
+from pixmill.datasets.compare.columns import Jobs, read_jobs
 from pixmill.datasets.compare.image_distance import ImageChanges, image_changes
 from pixmill.datasets.compare.matching import Pairs, RowChanges, match, row_changes
 from pixmill.datasets.compare.measures import Measures, measure
@@ -24,6 +24,21 @@ class RequestChanges(NamedTuple):
     prompt: int
     params: int
     seed: int
+
+    @classmethod
+    def of(cls, a: Jobs, b: Jobs, pairs: Pairs) -> Self:
+        """Count the changes between paired jobs."""
+        changed = a.job_key[pairs.a] != b.job_key[pairs.b]
+        prompt = a.prompt[pairs.a] != b.prompt[pairs.b]
+        params = a.params[pairs.a] != b.params[pairs.b]
+        seed = a.seed[pairs.a] != b.seed[pairs.b]
+        # Only of changed requests: invalid rows have a prompt, but no request.
+        return cls(
+            changed=int(changed.sum()),
+            prompt=int((changed & prompt).sum()),
+            params=int((changed & params).sum()),
+            seed=int((changed & seed).sum()),
+        )
 
 
 @dataclass(frozen=True)
@@ -148,29 +163,9 @@ def compare(a: ComparedDataset, b: ComparedDataset) -> Comparison:
         rows=row_changes(jobs_a, jobs_b),
         parameters=differences(a, b, jobs_a, jobs_b),
         pairs=len(pairs.a),
-        requests=_request_changes(jobs_a, jobs_b, pairs),
+        requests=RequestChanges.of(jobs_a, jobs_b, pairs),
         outcomes=outcomes,
         images=image_changes(jobs_a, jobs_b, pairs, (a.store, b.store)),
-    )
-
-
-def _request_changes(
-    a: Jobs,
-    b: Jobs,
-    pairs: Pairs,
-) -> RequestChanges:
-    changed = a.job_key[pairs.a] != b.job_key[pairs.b]
-
-    def count(part_a: Integers, part_b: Integers) -> int:
-        # Only of changed requests: invalid rows have a prompt, but no request.
-        differs = changed & (part_a[pairs.a] != part_b[pairs.b])
-        return int(differs.sum())
-
-    return RequestChanges(
-        changed=int(changed.sum()),
-        prompt=count(a.prompt, b.prompt),
-        params=count(a.params, b.params),
-        seed=count(a.seed, b.seed),
     )
 
 

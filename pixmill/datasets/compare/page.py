@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 from urllib.parse import quote
 
 from PIL import Image
@@ -32,13 +32,6 @@ class _Figures(NamedTuple):
     b: str
 
 
-class _ShownPair(NamedTuple):
-    row_key: str
-    remark: str
-    a: "_ShownImage"
-    b: "_ShownImage"
-
-
 class _ShownImage(NamedTuple):
     link: str
 
@@ -47,6 +40,42 @@ class _ShownImage(NamedTuple):
 
     height: int
 
+    @classmethod
+    def of(cls, file: str, folder: Path) -> Self:
+        """Return an image as a page in `folder` shows it."""
+        link = quote(os.fsencode(os.path.relpath(file, folder)))
+        try:
+            # No more than its header is read.
+            with Image.open(file, formats=FORMATS) as image:
+                return cls(link, image.width, image.height)
+        # Decoders raise whatever they meet; the browser shows that it is broken.
+        except Exception:
+            return cls(link, 1, 1)
+
+
+class _ShownPair(NamedTuple):
+    row_key: str
+    remark: str
+    a: _ShownImage
+    b: _ShownImage
+
+    @classmethod
+    def of(cls, pair: PicturePair, folder: Path) -> Self:
+        """Return a pair as a page in `folder` shows it."""
+        parts = []
+        if pair.point_id != "base":
+            parts.append(pair.point_id)
+        if pair.replicate:
+            parts.append(f"replicate {pair.replicate}")
+        if pair.distance is not None:
+            parts.append(f"{pair.distance} of 64 bits differ")
+        return cls(
+            row_key=pair.row_key,
+            remark=" · ".join(filter(None, parts)),
+            a=_ShownImage.of(pair.a, folder),
+            b=_ShownImage.of(pair.b, folder),
+        )
+
 
 def write_page(found: Comparison, folder: Path) -> Path:
     """Write the page of a comparison to `folder` and return it. Raises UserError where it can't be written."""
@@ -54,7 +83,7 @@ def write_page(found: Comparison, folder: Path) -> Path:
     target = Path(os.path.abspath(folder / PAGE))  # noqa: PTH100
     # What a dataset says is not trusted: only what a store makes is shown.
     pairs = [pair for pair in found.images.pairs if _is_stored(pair.a, pair.b)]
-    shown = [_show(pair, target.parent) for pair in pairs[:MOST_PAIRS]]
+    shown = [_ShownPair.of(pair, target.parent) for pair in pairs[:MOST_PAIRS]]
     parameters = [
         _Figures(parameter.path, value_text(parameter.a), value_text(parameter.b))
         for parameter in found.parameters[:MOST_PARAMETERS]
@@ -88,28 +117,6 @@ def _is_stored(*files: str) -> bool:
         ".." not in Path(file).parts and stored_file("/".join(Path(file).parts[-3:]))
         for file in files
     )
-
-
-def _show(pair: PicturePair, folder: Path) -> _ShownPair:
-    parts = [pair.point_id if pair.point_id != "base" else ""]
-    parts.append(f"replicate {pair.replicate}" if pair.replicate else "")
-    if pair.distance is not None:
-        parts.append(f"{pair.distance} of 64 bits differ")
-    remark = " · ".join(part for part in parts if part)
-    images = (_show_image(file, folder) for file in (pair.a, pair.b))
-    return _ShownPair(pair.row_key, remark, *images)
-
-
-def _show_image(file: str, folder: Path) -> _ShownImage:
-    link = quote(os.fsencode(os.path.relpath(file, folder)))
-    try:
-        # No more than its header is read.
-        with Image.open(file, formats=FORMATS) as image:
-            return _ShownImage(link, image.width, image.height)
-    except (
-        Exception
-    ):  # decoders raise whatever they meet; the browser shows that it is broken
-        return _ShownImage(link, 1, 1)
 
 
 def _list_figures(found: Comparison) -> list[_Figures]:
