@@ -13,7 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -110,7 +110,11 @@ class EmbeddedServer:
         with requests.Session() as session:
             # No proxy and no .netrc of the user is about a server on loopback.
             session.trust_env = False
-            while not self._answers(session):
+            while True:
+                # It does not listen yet, or is too busy to answer.
+                with suppress(requests.RequestException):
+                    if session.get(f"{self._url}/health", timeout=2).ok:
+                        return
                 # One that has ended says why in its log; there is no use in waiting.
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     raise PixmillError(
@@ -125,12 +129,6 @@ class EmbeddedServer:
         if self._before is not None:
             _replace_settings(self._before)
             self._before = None
-
-    def _answers(self, session: requests.Session) -> bool:
-        try:
-            return session.get(f"{self._url}/health", timeout=2).ok
-        except requests.RequestException:
-            return False
 
     def _claim_home(self) -> Path:
         """Return this user's server folder, or a temporary one while another run uses

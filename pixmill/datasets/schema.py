@@ -226,7 +226,11 @@ class ResultTable:
         row, variant = np.divmod(at, len(jobs.variants))
         keys = pa.array(jobs.keys, pa.string()).take(pa.array(at))
         rows = _Rows(jobs, at, row, variant, pa.array(first[at]), keys)
-        known = _hide_unstored_images(rows.pick(known, at - start))
+        known = rows.pick(known, at - start)
+        # Images that the store has not taken are in the ledger, beside the code that says so.
+        is_unstored = pc.is_valid(known["image_error"])
+        images = pc.if_else(is_unstored, pa.scalar(None, IMAGES), known["images"])
+        known = known.set_column(known.column_names.index("images"), "images", images)
         columns = self.request_columns(rows)
         columns |= self.status_columns(rows, known)
         # Last, as what a call says depends on how its job ended.
@@ -405,14 +409,6 @@ def call_columns(
         "effective_seed": pc.if_else(settled, sent_seeds, None),
         "image_count": pc.if_else(pc.equal(status, "succeeded"), counts, None),
     }
-
-
-def _hide_unstored_images(known: pa.Table) -> pa.Table:
-    """Leave out images that the store has not taken: the ledger names them beside the code that
-    says so."""
-    waits = pc.is_valid(known["image_error"])
-    images = pc.if_else(waits, pa.scalar(None, IMAGES), known["images"])
-    return known.set_column(known.column_names.index("images"), "images", images)
 
 
 def _all_of(*masks: Any) -> Any:
