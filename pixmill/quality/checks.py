@@ -164,20 +164,11 @@ def score_blurred(sample: Sample) -> float:
         side = _TILE >> level
         if level in _EDGE_LEVELS:
             # An edge is where one step differs from the next: a slope that is even is none.
-            strongest_bends = _find_strongest_changes(
-                picture,
-                side,
-                grid,
-                order=2,
-            )
-            edge = np.maximum(edge, strongest_bends / np.float32(2))
+            bends = _find_strongest_changes(picture, side, grid, order=2)
+            edge = np.maximum(edge, bends / np.float32(2))
         if level in _STEP_LEVELS:
-            highest_steps = _find_strongest_changes(
-                picture,
-                side,
-                grid,
-            )
-            whole = np.maximum(whole, highest_steps)
+            steps = _find_strongest_changes(picture, side, grid)
+            whole = np.maximum(whole, steps)
     strongest = float(np.percentile(edge, 98))
     has_edge = edge >= max(_LEAST_EDGE, _LEAST_OF_STRONGEST * strongest)
     if np.count_nonzero(has_edge) < _LEAST_TILES:

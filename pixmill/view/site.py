@@ -111,11 +111,7 @@ class Site:
             counted=counted,
         )
 
-    def dataset_page(
-        self,
-        dataset: StoredDataset,
-        number: int,
-    ) -> Iterator[str]:
+    def dataset_page(self, dataset: StoredDataset, number: int) -> Iterator[str]:
         """Yield a page of a dataset, from 1 on. Raises PixmillError where it can't be read."""
         config = dataset.config
         run = self._ledgers.run_under_way(dataset)
@@ -133,24 +129,9 @@ class Site:
                 rejected = NONE_REJECTED
                 if run is None:
                     candidates = dataset.file.with_name(CANDIDATES)
-                    rejected = read_rejected(
-                        candidates,
-                        file,
-                        page.most,
-                        page.start,
-                    )
-                chunks = Chunks(
-                    columns,
-                    summary.axes,
-                    pictures,
-                    rejected,
-                )
-                about = describe_page(
-                    config,
-                    columns,
-                    summary,
-                    places,
-                )
+                    rejected = read_rejected(candidates, file, page.most, page.start)
+                chunks = Chunks(columns, summary.axes, pictures, rejected)
+                about = describe_page(config, columns, summary, places)
                 about["run"] = run.run_id if run else None
                 served = Served(
                     home="../../",
