@@ -1,15 +1,18 @@
-"""Checks of a config that need several sections, or the operation's schema; each section was checked before."""
+"""What is checked of a config once each section was checked by itself, and which sections that needs.
 
-from collections.abc import Callable, Mapping, Sequence
+The checks of the sweep are here, the others in the `*_checks` beside, by subject.
+"""
+
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from pixmill.conditions import parse
-from pixmill.config.model import Input, Output, Quality
+from pixmill.config.model import Input, Quality
 from pixmill.config.operation_checks import (
     check_operation,
     check_points,
 )
 from pixmill.config.problems import ConfigProblem, Problems
+from pixmill.config.quality_checks import check_until
 from pixmill.config.request_checks import (
     check_allow_empty,
     check_columns,
@@ -29,7 +32,6 @@ from pixmill.config.run_checks import (
 )
 from pixmill.request.model import Request, Seed, Sweep
 from pixmill.request.registry import (
-    did_you_mean,
     image_index_problem,
     requested_operation,
 )
@@ -64,47 +66,6 @@ def check_together(sections: Mapping[str, Any]) -> Problems:
         yield from _check_sweep(sections["input"], sections["request"], sweep, seed)
 
 
-def _check_until(quality: Quality, seed: Seed, output: Output) -> Problems:
-    until = quality.until
-    if until is None:
-        return
-    if seed.replicates > 1:
-        yield ConfigProblem(
-            "seed.replicates",
-            "must be 1 with quality.until, whose candidates have the seeds of replicates: candidate "
-            "2 that of replicate 2",
-        )
-    if output.images == "url":
-        yield ConfigProblem(
-            "output.images",
-            "must not be url with quality.until: an image that is not fetched can't be judged",
-        )
-    read = parse(until.where).names
-    columns = quality.columns_of_candidates
-    for name in sorted(read - {"status"}):
-        yield from _check_score_name("quality.until.where", name, quality, columns)
-    if until.kept_by:
-        scores = [name for name in columns if name.startswith("score_")]
-        place = "quality.until.keep"
-        yield from _check_score_name(place, until.kept_by, quality, scores)
-
-
-def _check_score_name(
-    place: str, name: str, quality: Quality, columns: Sequence[str]
-) -> Problems:
-    # A scorer that returns several numbers names them itself.
-    several = tuple(f"score_{scorer}_" for scorer in quality.scorers)
-    if name in columns or name.startswith(several):
-        return
-    if name in ("score_duplicate", "flag_duplicate"):
-        message = "depends on which candidates the dataset has, and can't decide which it gets"
-    else:
-        message = "is not a score, a flag or `status`" + did_you_mean(name, columns)
-        if not columns:
-            message += "; name checks or scorers under `quality`"
-    yield ConfigProblem(place, f"reads {name!r}, which {message}")
-
-
 _CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Problems]], ...] = (
     (("name",), check_name),
     (("input",), check_input),
@@ -118,7 +79,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Problems]], ...] = (
     (("budget", "request", _POINTS), check_price_conditions),
     (("store", "provider", "ledger"), check_store),
     (("execution", "provider", "ledger"), check_execution),
-    (("quality", "seed", "output"), _check_until),
+    (("quality", "seed", "output"), check_until),
     (("request", "output"), check_inline_images),
 )
 """The sections that a check needs, in the order of its parameters, and the check."""
