@@ -20,7 +20,7 @@ from pixmill.provider.error_codes import (
     SUCCESS,
 )
 from pixmill.request.model import Section
-from pixmill.tables.batch import FLAWS
+from pixmill.tables.batch import LINE_REASONS
 
 ROOT = Path(__file__).parent.parent
 PAGES = make_pages()
@@ -223,7 +223,7 @@ def test_every_reason_for_an_invalid_row_says_what_to_do() -> None:
 
 def test_every_reason_for_a_line_that_can_not_be_read_is_described() -> None:
     given = re.compile(
-        r'(?:BadRow|_bad)\(\s*(?:number, )?"([a-z_]+)"|^    "([a-z_]+)": "',
+        r'(?:LineProblem|_problem)\(\s*(?:number, )?"([a-z_]+)"|^    "([a-z_]+)": "',
         re.MULTILINE,
     )
     found = {
@@ -233,7 +233,7 @@ def test_every_reason_for_a_line_that_can_not_be_read_is_described() -> None:
             (ROOT / "pixmill" / "tables" / f"{name}.py").read_text()
         )
     }
-    assert found == set(FLAWS)
+    assert found == set(LINE_REASONS)
 
 
 def test_python_of_the_docs_that_serves_a_flow_runs_as_a_file() -> None:

@@ -2,7 +2,7 @@
 
 from docs.generate.markdown import MADE, sentence, table
 from pixmill.planning.row_checks import REASONS, REMEDIES
-from pixmill.tables.batch import FLAWS
+from pixmill.tables.batch import LINE_REASONS
 
 
 def make_page() -> str:
@@ -12,8 +12,8 @@ def make_page() -> str:
         for reason, meaning in REASONS.items()
     )
     of_lines = (
-        (f"`{reason}`", sentence(flaw.meaning), sentence(flaw.remedy))
-        for reason, flaw in FLAWS.items()
+        (f"`{reason}`", sentence(why.meaning), sentence(why.remedy))
+        for reason, why in LINE_REASONS.items()
     )
     head = ("reason", "meaning", "what to do")
     return f"""# Reasons for invalid rows
@@ -35,7 +35,8 @@ Reasons that begin with `input_` are found by looking at the images themselves, 
 
 ## Lines that can't be read as rows
 
-A flaw in a cell that nothing reads does not make the row invalid: the cell is null in the dataset, and `plan` says so.
+A problem in a cell that nothing reads does not make its row invalid: the cell is null in the dataset, and `plan`
+says so.
 
 {table(head, of_lines)}
 """

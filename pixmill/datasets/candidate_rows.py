@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pixmill.datasets.page_preserving_writer import OPTIONS
-from pixmill.datasets.schema import ResultTable
+from pixmill.datasets.result_table import ResultTable
 from pixmill.planning.candidates import Judgement
 from pixmill.planning.jobs import JobBatch
 from pixmill.planning.plan import Plan
@@ -61,17 +61,19 @@ class CandidateRows:
         self.schema = pa.schema([*fields, kept, pa.field("reason", pa.string())])
 
     def rows(
-        self, jobs: JobBatch, first: NDArray[np.bool_], known: pa.Table, start: int
+        self, jobs: JobBatch, first: NDArray[np.bool_], outcomes: pa.Table, start: int
     ) -> pa.Table:
         """Return the candidates that have an outcome among the jobs at the positions from `start` on,
-        one for each row of `known`; see `ResultTable.rows`."""
+        one for each row of `outcomes`; see `ResultTable.rows`."""
         if jobs.judgements is None:
             return self.schema.empty_table()
         drawn = jobs.judgements != Judgement.NONE
-        found = self._results.rows(jobs._replace(taken=drawn), first, known, start)
-        at = start + np.flatnonzero(drawn[start : start + known.num_rows])
+        found = self._results.rows(
+            jobs._replace(in_dataset=drawn), first, outcomes, start
+        )
+        at = start + np.flatnonzero(drawn[start : start + outcomes.num_rows])
         columns = [found[actual] for actual in self._columns.values()]
-        columns.append(pa.chunked_array([pa.array(jobs.taken[at])]))
+        columns.append(pa.chunked_array([pa.array(jobs.in_dataset[at])]))
         reasons = [
             REASONS.get(Judgement(judgement))
             for judgement in jobs.judgements[at].tolist()
@@ -88,10 +90,10 @@ class CandidateFile:
         self._file = file
 
     def write(
-        self, jobs: JobBatch, first: NDArray[np.bool_], known: pa.Table, start: int
+        self, jobs: JobBatch, first: NDArray[np.bool_], outcomes: pa.Table, start: int
     ) -> None:
         """Add the candidates of a part of a batch; see `CandidateRows.rows`."""
-        table = self._rows.rows(jobs, first, known, start)
+        table = self._rows.rows(jobs, first, outcomes, start)
         if table.num_rows:
             self._file.write_table(table)
 

@@ -26,8 +26,8 @@ from pixmill.datasets.loading import is_damage
 from pixmill.datasets.page_preserving_writer import content_digest
 from pixmill.datasets.report import page_text
 from pixmill.datasets.report.thumbnails import Thumbnails
+from pixmill.datasets.result_table import ResultTable
 from pixmill.datasets.row_files import Files, read_back, write_rows
-from pixmill.datasets.schema import ResultTable
 from pixmill.datasets.score_columns import empty_score_columns
 from pixmill.errors import ConfigError, StoreError, TableError
 from pixmill.ledger.queries import no_outcomes

@@ -35,7 +35,7 @@ class OwnColumn(NamedTuple):
     """For which rows a cell is null, in Markdown; `never` where that can't be."""
     from_ledger: bool = False
     """Whether cells are those of the ledger's column of the same name; others are computed
-    in `datasets/schema.py`."""
+    in `datasets/result_table.py`."""
     in_report: bool = True
     """Whether the report's page holds it, beside the pictures that it finds by the columns of
     files."""

@@ -44,8 +44,8 @@ from pixmill.datasets.published_outcomes import (
     origin_of,
 )
 from pixmill.datasets.refused import forget_refused, set_aside
+from pixmill.datasets.result_table import OutcomeCounts, ResultTable
 from pixmill.datasets.row_files import open_files, read_back, write_rows
-from pixmill.datasets.schema import OutcomeCounts, ResultTable
 from pixmill.datasets.score_columns import open_score_columns
 from pixmill.datasets.step_back import is_step_back
 from pixmill.ledger import Ledger

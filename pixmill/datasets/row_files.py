@@ -19,7 +19,7 @@ from pixmill.datasets.invalid_rows import (
     invalid_rows,
 )
 from pixmill.datasets.page_preserving_writer import OPTIONS, PagePreservingWriter
-from pixmill.datasets.schema import ResultTable
+from pixmill.datasets.result_table import ResultTable
 from pixmill.errors import PixmillError
 from pixmill.planning.jobs import JobBatch
 from pixmill.planning.plan import Plan
@@ -61,19 +61,21 @@ def write_rows(
     batches: Iterable[tuple[JobBatch, Iterable[pa.Table]]],
     firsts: NDArray[np.bool_],
     files: Files,
-    known_invalid: PreviouslyInvalid,
+    previously_invalid: PreviouslyInvalid,
     candidates: CandidateRows | None = None,
 ) -> tuple[int, int]:
-    """Write both files batch by batch; return the number of rows and of invalid ones that are new.
+    """Write the files batch by batch; return the number of rows and of invalid ones that are new.
 
-    Each batch comes with what the ledger knows of its positions; `firsts` marks the first position
+    Each batch comes with the outcomes at its positions, in parts; `firsts` marks the first position
     of each job key.
     """
     rows = 0
     new_invalid = 0
     with (
-        PagePreservingWriter(files.dataset, results.schema, files.predecessor) as good,
-        pq.ParquetWriter(files.invalid, INVALID_SCHEMA, **OPTIONS) as bad,
+        PagePreservingWriter(
+            files.dataset, results.schema, files.predecessor
+        ) as dataset_file,
+        pq.ParquetWriter(files.invalid, INVALID_SCHEMA, **OPTIONS) as invalid_file,
         open_candidate_file(files.candidates, candidates) as listed,
         # Encoding a batch needs no interpreter: the next one is read meanwhile.
         ThreadPoolExecutor(1) as beside,
@@ -84,19 +86,19 @@ def write_rows(
             first = firsts[position : position + len(jobs.keys)]
             position += len(jobs.keys)
             start = 0
-            for known in parts:
+            for outcomes in parts:
                 for file in listed:
-                    file.write(jobs, first, known, start)
-                table = results.rows(jobs, first, known, start)
-                start += known.num_rows
+                    file.write(jobs, first, outcomes, start)
+                table = results.rows(jobs, first, outcomes, start)
+                start += outcomes.num_rows
                 rows += table.num_rows
                 if written:
                     written.result()
-                written = beside.submit(good.write, table)
+                written = beside.submit(dataset_file.write, table)
             found = invalid_rows(jobs)
             if found:
-                bad.write_table(pa.Table.from_pylist(found, INVALID_SCHEMA))
-                new_invalid += known_invalid.count_new(found)
+                invalid_file.write_table(pa.Table.from_pylist(found, INVALID_SCHEMA))
+                new_invalid += previously_invalid.count_new(found)
         if written:
             written.result()
     return rows, new_invalid

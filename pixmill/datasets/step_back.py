@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pixmill.datasets.dataset_files import MANIFEST
-from pixmill.datasets.schema import OutcomeCounts, own_columns
+from pixmill.datasets.result_table import OutcomeCounts
+from pixmill.datasets.schema import own_columns
 from pixmill.errors import TableError
 from pixmill.planning.plan import Plan
 from pixmill.storage.integrity import manifest_at

@@ -23,7 +23,7 @@ from pixmill.datasets.dataset_files import DATASET, PUBLISHED
 from pixmill.datasets.gate import gate_of
 from pixmill.datasets.provenance import code_and_config, file_stamp
 from pixmill.datasets.publishing import Published, last_manifest
-from pixmill.datasets.schema import OutcomeCounts
+from pixmill.datasets.result_table import OutcomeCounts
 from pixmill.ledger import Ledger, queries
 from pixmill.planning.job_expander import JobExpander
 from pixmill.planning.plan import Plan

@@ -31,7 +31,8 @@ from pixmill.planning.row_checks import RowProblem
 _PLANNED: Mapping[str | None, int] = {
     None: PlannedState.PENDING.value,
     State.PENDING: PlannedState.PENDING.value,
-    # Another run's: whether it may be paid for, the claim decides.
+    # Another run has it. Whoever that is may die before there is an outcome: whether the job may be
+    # paid for is for its claim to decide.
     State.IN_FLIGHT: PlannedState.PENDING.value,
     State.SUBMITTED: PlannedState.PENDING.value,
     State.SUCCEEDED: PlannedState.CACHED.value,
@@ -80,21 +81,22 @@ def plan_batch(
 
     `candidates` gathers what is decided about them, and is `None` where a job makes one picture.
     """
-    shape = batch.taken.shape
+    # Up to the end masks are [row, variant], as rules are about rows; `asked` is by position.
+    shape = batch.in_dataset.shape
     known = found.known
     state = np.full(shape, PlannedState.PENDING, np.int8)
     submitted = np.zeros(shape, np.bool_)
     if known:
-        state.ravel()[:] = [_PLANNED[each] for each in known.states]
+        state.flat[:] = [_PLANNED[each] for each in known.states]
         submitted = known.submitted.reshape(shape)
     asked = found.asked
     if candidates and found.judged and asked:
         # Of the candidates of a row, a person means the one that the dataset has.
-        kept = candidates.kept(found.judged, state, batch.taken).ravel()
-        asked = {at: calls for at, calls in asked.items() if kept[at]}
+        kept = candidates.kept(found.judged, state, batch.in_dataset)
+        asked = {at: calls for at, calls in asked.items() if kept.flat[at]}
     again = _find_again(batch, found, asked) & ~submitted
     state[submitted | again] = PlannedState.PENDING
-    state[~batch.taken] = PlannedState.LEFT_OUT
+    state[~batch.in_dataset] = PlannedState.LEFT_OUT
     state[batch.invalid, 0] = PlannedState.INVALID
     if candidates:
         # Before input images are looked at: those of a row that has its picture do not matter.
@@ -102,7 +104,7 @@ def plan_batch(
             state,
             found.judged,
             busy=submitted | again,
-            taken=batch.taken,
+            requested=batch.in_dataset,
             with_bad_images=list(found.bad_images),
         )
     would_pay = (state == PlannedState.PENDING) & ~submitted
@@ -118,7 +120,7 @@ def plan_batch(
         states=state,
         submitted=submitted.ravel(),
         again=again.ravel(),
-        asked=_keys_asked_for(batch, again.ravel(), asked),
+        asked=_keys_asked_for(batch, again, asked),
         bad_images=bad_images,
         missing=missing,
         lost=lost,
@@ -171,7 +173,7 @@ def _find_again(
     asked: Mapping[int, int],
 ) -> NDArray[np.bool_]:
     """Mark [row, variant] what is to be paid for whatever its outcome is."""
-    again = np.zeros(batch.taken.shape, np.bool_)
+    again = np.zeros(batch.in_dataset.shape, np.bool_)
     if found.known:
         again = found.known.again.reshape(again.shape).copy()
     again.flat[list(asked)] = True
@@ -189,7 +191,7 @@ def _keys_asked_for(
     for at, calls in asked.items():
         key = unpack_keys(batch.keys[at : at + 1])[0]
         # An invalid row has none.
-        if again[at] and key:
+        if again.flat[at] and key:
             found[at] = (key, calls)
     return found
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pixmill.planning.candidates import (
     CandidateChoice,
+    CandidateMasks,
     Judged,
     Judgement,
     choose,
@@ -92,27 +93,22 @@ class CandidateBuilder:
         judged: Judged | None,
         *,
         busy: NDArray[np.bool_],
-        taken: NDArray[np.bool_],
+        requested: NDArray[np.bool_],
         with_bad_images: Sequence[int],
     ) -> None:
         """Leave out of `state` [row, variant] the pending candidates whose turn has not come.
 
-        `judged` is what is known of the batch, `None` where no job is known; `busy` and `taken` are as
-        in `pixmill.planning.candidates.choose`. A row `with_bad_images` asks for no more: it keeps the
+        `judged` is what is known of the batch, `None` where no job is known; `busy` and `requested` are
+        as in `CandidateMasks`. A row `with_bad_images` asks for no more: it keeps the
         picture that it has, good or not.
         """
         pending = state == PlannedState.PENDING
         if judged is None:
             nothing = np.full(state.size, Judgement.NONE, np.int8)
             judged = Judged(nothing, np.full(state.size, -np.inf))
-        choice = choose(
-            judged,
-            pending=pending,
-            busy=pending & busy,
-            in_doubt=state == PlannedState.IN_DOUBT,
-            taken=taken,
-            candidates=self._candidates,
-        )
+        in_doubt = state == PlannedState.IN_DOUBT
+        masks = CandidateMasks(pending, pending & busy, in_doubt, requested)
+        choice = choose(judged, masks, self._candidates)
         self._choices.append(choice)
         self._judgements.append(judged.judgements)
         wanted = choice.wanted.copy()
@@ -122,19 +118,13 @@ class CandidateBuilder:
         state[pending & ~wanted] = PlannedState.LEFT_OUT
 
     def kept(
-        self, judged: Judged, state: NDArray[np.int8], taken: NDArray[np.bool_]
+        self, judged: Judged, state: NDArray[np.int8], requested: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
         """Mark [row, variant] the candidates that the dataset has if none is added."""
-        none = np.zeros_like(taken)
+        none = np.zeros_like(requested)
         in_doubt = state == PlannedState.IN_DOUBT
-        return choose(
-            judged,
-            pending=none,
-            busy=none,
-            in_doubt=in_doubt,
-            taken=taken,
-            candidates=self._candidates,
-        ).kept
+        masks = CandidateMasks(none, none, in_doubt, requested)
+        return choose(judged, masks, self._candidates).kept
 
     def build(
         self,

@@ -164,6 +164,20 @@ class CandidateJudge:
         return Judged(judgements, values)
 
 
+class CandidateMasks(NamedTuple):
+    """What table and ledger say of the candidates of a batch, beside their judgements. All arrays are
+    [row, variant]."""
+
+    pending: NDArray[np.bool_]
+    """Those that would be paid for if they were replicates."""
+    busy: NDArray[np.bool_]
+    """Those of them that a person asked for once more, or that have a task at the provider: the next
+    ones wait for them."""
+    in_doubt: NDArray[np.bool_]
+    requested: NDArray[np.bool_]
+    """Those that the conditions of the sweep leave."""
+
+
 class CandidateChoice(NamedTuple):
     """What follows from the candidates of a batch. All arrays are [row, variant]."""
 
@@ -177,46 +191,35 @@ class CandidateChoice(NamedTuple):
     """The one of each row and point that the dataset has."""
 
 
-def choose(
-    judged: Judged,
-    *,
-    pending: NDArray[np.bool_],
-    busy: NDArray[np.bool_],
-    in_doubt: NDArray[np.bool_],
-    taken: NDArray[np.bool_],
-    candidates: int,
-) -> CandidateChoice:
-    """Decide about the candidates of rows by what is known of them; masks are [row, variant].
-
-    `pending` would be paid for as replicates. `busy` are those of them that a person asked for once
-    more, or that have a task at the provider: the next ones wait for them. `taken` are those that
-    the conditions of the sweep leave.
-    """
-    shape = (*pending.shape[:1], -1, candidates)
+def choose(judged: Judged, masks: CandidateMasks, candidates: int) -> CandidateChoice:
+    """Decide about the candidates of rows, so many `candidates` of each row and point, by what is known
+    of them."""
+    flat = masks.pending.shape
+    # The candidates of a point are one after the other, so that all arrays are [row, point, candidate].
+    shape = (*flat[:1], -1, candidates)
     judgements = judged.judgements.reshape(shape)
-    waiting = (pending & ~busy).reshape(shape)
-    in_work = busy.reshape(shape)
-    doubtful = in_doubt.reshape(shape)
+    waiting = (masks.pending & ~masks.busy).reshape(shape)
+    busy = masks.busy.reshape(shape)
+    in_doubt = masks.in_doubt.reshape(shape)
     undecided = judgements == Judgement.UNDECIDED
     ends = (judgements == Judgement.ACCEPTED) | (judgements == Judgement.TURNED_AWAY)
     # What was sent without an answer may have been paid for: another one is a person's to decide.
-    is_open = ~(ends | doubtful).any(axis=2)
-    is_held = (undecided | in_work).any(axis=2)
+    is_open = ~(ends | in_doubt).any(axis=2)
+    is_held = (undecided | busy).any(axis=2)
     number = np.cumsum(waiting, axis=2)
     has_turn = is_open & ~is_held
     is_next = waiting & (number == 1) & has_turn[:, :, None]
-    wanted = in_work | is_next
+    wanted = busy | is_next
     later = waiting & is_open[:, :, None] & ~is_next
-    # One that waits for a verdict is one more that would have to be not good.
+    # One that waits for a judgement is one more that would have to be not good.
     order = number - 1 + is_held[:, :, None]
-    kept = _keep_one(
-        judged.values.reshape(shape),
+    rank = _rank(
         judgements,
         wanted=wanted,
-        has_picture=undecided & ~doubtful,
-        taken=taken.reshape(shape),
+        has_picture=undecided & ~in_doubt,
+        requested=masks.requested.reshape(shape),
     )
-    flat = pending.shape
+    kept = _keep_one(rank, judged.values.reshape(shape))
     return CandidateChoice(
         wanted.reshape(flat),
         later.reshape(flat),
@@ -225,28 +228,49 @@ def choose(
     )
 
 
-def _keep_one(
-    values: NDArray[np.float64],
+class _Rank(IntEnum):
+    """How much a candidate has to say, the most first: the dataset has the first one of a row and
+    point."""
+
+    ACCEPTED = 0
+    PICTURE = 1
+    """One that is not good, or not judged yet."""
+    REJECTED = 2
+    """What a person has seen and rejected comes after what no person has looked at."""
+    OUTCOME = 3
+    """An outcome, whatever it is, says more than that a candidate is still to come."""
+    WANTED = 4
+    WAITING = 5
+    NOT_REQUESTED = 6
+
+
+def _rank(
     judgements: NDArray[np.int8],
     *,
     wanted: NDArray[np.bool_],
     has_picture: NDArray[np.bool_],
-    taken: NDArray[np.bool_],
-) -> NDArray[np.bool_]:
-    """Mark the candidate that each row and point keeps: the one that says most, of equals the one
-    with the highest value, of these the first. All arrays are [row, point, candidate]."""
-    rank = np.full(judgements.shape, 5, np.int8)
-    rank[wanted] = 4
-    # An outcome, whatever it is, says more than that a candidate is still to come.
-    rank[judgements != Judgement.NONE] = 3
-    # What a person has seen and rejected comes after what no person has looked at.
-    rank[judgements == Judgement.REJECTED] = 2
-    rank[(judgements == Judgement.NOT_GOOD) | has_picture] = 1
-    rank[judgements == Judgement.ACCEPTED] = 0
-    rank[~taken] = 6
-    is_best = rank == rank.min(axis=2, keepdims=True)
+    requested: NDArray[np.bool_],
+) -> NDArray[np.int8]:
+    """Return the `_Rank` of each candidate; all arrays are [row, point, candidate].
+
+    Of the rules that hold for a candidate, the last one counts.
+    """
+    rank = np.full(judgements.shape, _Rank.WAITING, np.int8)
+    rank[wanted] = _Rank.WANTED
+    rank[judgements != Judgement.NONE] = _Rank.OUTCOME
+    rank[judgements == Judgement.REJECTED] = _Rank.REJECTED
+    rank[(judgements == Judgement.NOT_GOOD) | has_picture] = _Rank.PICTURE
+    rank[judgements == Judgement.ACCEPTED] = _Rank.ACCEPTED
+    rank[~requested] = _Rank.NOT_REQUESTED
+    return rank
+
+
+def _keep_one(rank: NDArray[np.int8], values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Mark the candidate that each row and point keeps: the first by `rank`, of equals the one with the
+    highest value, of these the first. All arrays are [row, point, candidate]."""
+    best = rank.min(axis=2, keepdims=True)
     # Without a score it is still among the best.
     lowest = -np.finfo(float).max
-    at = np.where(is_best, np.maximum(values, lowest), -np.inf).argmax(axis=2)
-    kept = np.asarray(np.arange(values.shape[2]) == at[:, :, None])
-    return kept & np.asarray(taken.any(axis=2))[:, :, None]
+    at = np.where(rank == best, np.maximum(values, lowest), -np.inf).argmax(axis=2)
+    is_kept = np.arange(values.shape[2]) == at[:, :, None]
+    return np.asarray(is_kept & (best != _Rank.NOT_REQUESTED))

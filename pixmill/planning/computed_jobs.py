@@ -1,4 +1,4 @@
-"""The keys and seeds that the plan computed, kept for the passes over the table that come after it.
+"""The job keys that the plan computed, and the numbers in them, kept for the passes over the table that come after it.
 
 They take two thirds of the time that it takes to expand a batch. In memory, a million jobs would be 36 MB for as long
 as the plan lives, so they are in a file.
@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 
 from pixmill.planning.packed_keys import KEY_BYTES, unpack_keys
 
-_JOB = np.dtype([("key", np.uint8, (KEY_BYTES,)), ("seed", "<i4")])
+_JOB = np.dtype([("key", np.uint8, (KEY_BYTES,)), ("number", "<i4")])
 
 
 class ComputedJobs(NamedTuple):
-    """The keys and seeds of consecutive positions, also of those that no job is made of."""
+    """The keys of consecutive positions, also of those that no job is made of."""
 
     keys: list[str]
-    seeds: list[int]
+    numbers: list[int]
+    """As in `JobBatch`: seeds, or the replicates of variants without one."""
     are_valid: bool = False
     """Whether the plan has found nothing wrong with the rows, so that nobody has to look again."""
 
@@ -41,12 +42,12 @@ class ComputedJobsFile:
     def append(
         self,
         keys: NDArray[np.uint8],
-        seeds: list[int],
+        numbers: list[int],
     ) -> None:
-        """Add the jobs of the next batch: `keys` [position, byte] and a seed for each."""
-        jobs = np.empty(len(seeds), _JOB)
+        """Add the jobs of the next batch: `keys` [position, byte] and the number in each."""
+        jobs = np.empty(len(numbers), _JOB)
         jobs["key"] = keys
-        jobs["seed"] = seeds
+        jobs["number"] = numbers
         data = jobs.tobytes()
         # An unbuffered write may take only a part, where a disk is nearly full.
         while data:
@@ -60,7 +61,7 @@ class ComputedJobsFile:
         """Return `count` jobs from position `start` on. Any number of threads may read at once."""
         jobs = self._read_jobs(start, count)
         keys = [key or "" for key in unpack_keys(jobs["key"])]
-        return ComputedJobs(keys, jobs["seed"].tolist())
+        return ComputedJobs(keys, jobs["number"].tolist())
 
     def read_keys(self, start: int, count: int) -> NDArray[np.uint8]:
         """Return the keys [position, byte] of `count` jobs from position `start` on."""

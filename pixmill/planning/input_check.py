@@ -133,7 +133,7 @@ def _jobs_to_look_at(
     wanted[:end] |= pending[:end]
     for jobs in plan.batches(wanted):
         start = jobs.rows.first_row - 1
-        has_entry = jobs.taken.reshape(-1, variants).any(axis=1)
+        has_entry = jobs.in_dataset.reshape(-1, variants).any(axis=1)
         here = wanted[start : start + len(jobs.row_keys)] & has_entry
         for row in np.flatnonzero(here).tolist():
             # Rows with another problem stay invalid, whatever their image is.

@@ -19,8 +19,8 @@ from pixmill.planning.jobs import LocalImage, RowImages
 from pixmill.planning.json_texts import json_texts
 from pixmill.planning.row_checks import (
     RowProblem,
+    add_problems,
     may_hold,
-    note,
     positions,
     problem,
     trimmed_urls,
@@ -77,7 +77,7 @@ def row_images(
     for name in source.image_columns:
         urls, had_more = trimmed_urls(texts[name])
         if check:
-            note(problems, url_problems(urls, name, allowed))
+            add_problems(problems, url_problems(urls, name, allowed))
         stripped |= had_more.to_numpy(zero_copy_only=False)
         if may_hold(urls, b"&amp;"):
             escaped[positions(pc.match_substring(urls, "&amp;"))] = True
@@ -115,7 +115,7 @@ def bad_images(
             for source, image in look_up(sources).items()
             if image.problem and image.problem not in others
         }
-        note(
+        add_problems(
             found,
             (
                 (at, bad[source])

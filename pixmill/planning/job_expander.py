@@ -7,32 +7,30 @@ each stream the table anew and agree on every job, and none keeps more than a ba
 import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pixmill.arrow_text import in_nfc
 from pixmill.conditions import Condition, parse
 from pixmill.config.model import Config
 from pixmill.errors import TableError
 from pixmill.planning.column_checks import check_columns
 from pixmill.planning.computed_jobs import ComputedJobs
 from pixmill.planning.input_identity import row_images
+from pixmill.planning.job_keys import JobKeys
 from pixmill.planning.jobs import (
     JobBatch,
-    RowImages,
-    by_position,
     request_variants,
 )
 from pixmill.planning.json_texts import json_texts
 from pixmill.planning.request_shapes import RowShapes
 from pixmill.planning.row_checks import (
     RowProblem,
+    add_problems,
     blank_problems,
     first_problems,
-    note,
     problem,
     read_seed,
     seed_problems,
@@ -41,12 +39,22 @@ from pixmill.planning.row_checks import (
 )
 from pixmill.planning.row_prompts import RowPrompts
 from pixmill.request.canonical_json import json_text
-from pixmill.request.fingerprint import RequestShape, replicate_seed, row_seeds
 from pixmill.request.sweep import make_points
 from pixmill.tables import InputTable, RowBatch, as_text
 from pixmill.text import to_nfc
 
 _NONE_BAD: Mapping[int, RowProblem] = {}
+
+
+class _Requested(NamedTuple):
+    """What a batch asks for, by the conditions of the config."""
+
+    selected: NDArray[np.bool_]
+    """[row]: whether `input.where` lets it in."""
+    requested: NDArray[np.bool_]
+    """[row, variant]: whether the conditions of the sweep leave this job of a selected row."""
+    matches: Mapping[str, int]
+    """How often each condition holds: `input.where` for rows, others for selected rows and points."""
 
 
 class JobExpander:
@@ -83,6 +91,7 @@ class JobExpander:
         # What is wrong with a cell of any other column does not make its row invalid.
         self._used = frozenset(needed)
         self._shapes = RowShapes(config, self.sweep)
+        self._job_keys = JobKeys(config, self.variants, self._point_of)
 
     def expand(
         self,
@@ -97,24 +106,23 @@ class JobExpander:
         its row key is among the `conflicts` (hashes of row keys whose rows contradict each other). Keys and seeds that
         an earlier call `computed` for the same rows are not computed again.
         """
-        count = batch.rows.num_rows
         # The table has not changed since: its checks take a third of the time of what is left.
         check = not (computed and computed.are_valid)
         texts = self._texts(batch)
-        flaws, unread = self._read_flaws(batch)
+        line_problems, unread = self._line_problems(batch)
         # Seeds depend on the cell, not on the template around it, so that a new style keeps its seed.
         raw = texts.get(self._prompts.column or "")
-        filled = self._prompts.fill(texts, count, check=check)
-        prompts = self._prompts.by_point(filled.by_variant)
+        filled = self._prompts.fill(texts, batch.rows.num_rows, check=check)
+        prompts = self._prompts.by_point(filled.by_wording)
         images = row_images(self._config, batch, texts, self.image_limits, check=check)
         shapes, field_problems = self._shapes.of(batch, texts)
         given, bad_seeds = self._given_seeds(texts)
-        row_keys, key_problems = self._row_keys(texts, count, check=check)
-        selected, requested, matches = self._request(batch)
+        row_keys, key_problems = self._row_keys(batch, texts, check=check)
+        selected, requested, matches = self._mark_requested(batch)
         # Of a row with several problems, the first of these checks tells its own. Problems of the line come first, as
         # the cells of such a row may be those of other columns; those that need other rows come last.
         found = first_problems(
-            flaws,
+            line_problems,
             filled.problems,
             images.problems,
             _at_row_numbers(bad_images, batch),
@@ -124,28 +132,30 @@ class JobExpander:
             self._conflicts(row_keys, conflicts, requested),
         )
         # Nobody asked for the others.
-        problems = {row: bad for row, bad in found.items() if selected[row]}
+        problems = {row: found[row] for row in found if selected[row]}
         requested[list(problems)] = False
         # An invalid row of the table is one row of the dataset, at its first variant.
-        taken = requested.copy()
-        taken[list(problems), 0] = True
+        in_dataset = requested.copy()
+        in_dataset[list(problems), 0] = True
         if computed is None:
-            seeds = self._seeds(images.images.identities, raw, given, row_keys)
-            computed = self._compute(images.images, filled.by_variant, seeds, shapes)
+            identities = images.images.identities
+            seeds = self._job_keys.draw_seeds(identities, raw, given, row_keys)
+            json_prompts = self._prompts.by_point([*map(json_texts, filled.by_wording)])
+            computed = self._job_keys.compute(identities, json_prompts, seeds, shapes)
         keys: list[str | None] = [*computed.keys]
         for position in np.flatnonzero(~requested.ravel()).tolist():
             keys[position] = None
-        notes = {"unread_cell": unread, **images.notes}
+        notes = images.notes | {"unread_cell": unread}
         return JobBatch(
             rows=batch,
             variants=self.variants,
             problems=problems,
             selected=selected,
-            taken=taken.ravel(),
+            in_dataset=in_dataset.ravel(),
             keys=keys,
             all_keys=computed.keys,
             prompts=[prompts[at] for at in self._point_of],
-            seeds=computed.seeds,
+            numbers=computed.numbers,
             shapes=[shapes[at] for at in self._point_of],
             images=images.images,
             row_keys=row_keys,
@@ -175,17 +185,17 @@ class JobExpander:
             texts[name] = with_newlines(texts[name])
         return texts
 
-    def _read_flaws(
+    def _line_problems(
         self, batch: RowBatch
     ) -> tuple[dict[int, RowProblem], NDArray[np.bool_]]:
         """Return what the table says is wrong with rows, and mark those where nothing reads what is wrong."""
         problems: dict[int, RowProblem] = {}
         unread = np.zeros(batch.rows.num_rows, np.bool_)
-        for row, bad in batch.bad.items():
-            for flaw in (bad, *bad.others):
-                # A flaw of no column is one of the whole line.
-                if not flaw.column or flaw.column in self._used:
-                    problems[row] = RowProblem(flaw.reason, flaw.column, flaw.message)
+        for row, first in batch.problems.items():
+            for each in (first, *first.others):
+                # A problem of no column is one of the whole line.
+                if not each.column or each.column in self._used:
+                    problems[row] = RowProblem(each.reason, each.column, each.message)
                     break
             else:
                 unread[row] = True
@@ -209,61 +219,22 @@ class JobExpander:
         if self._seed_column is None or self._config.seed.policy == "fixed":
             return [], problems
         given = [read_seed(value) for value in texts[self._seed_column].to_pylist()]
-        note(problems, seed_problems(given, self._seed_column))
+        add_problems(problems, seed_problems(given, self._seed_column))
         return [seed or 0 for seed in given], problems
-
-    def _seeds(
-        self,
-        images: Sequence[str],
-        raw: pa.Array | None,
-        given: Sequence[int],
-        row_keys: Sequence[str],
-    ) -> list[list[int]]:
-        """Return for every variant the seed of each row."""
-        count = len(row_keys)
-        settings = self._config.seed
-        replicates = range(self._config.replicates)
-        points = len(self.sweep.points)
-        if settings.policy == "fixed":
-            given = [settings.base] * count
-        if settings.policy == "fixed" or self._seed_column is not None:
-            counted = [
-                [replicate_seed(seed, number) for seed in given]
-                for number in replicates
-            ]
-            return counted * points
-        prompts = [""] * count
-        if settings.policy == "per_key":
-            # The key takes the place of what an edit changes.
-            images = [""] * count
-            prompts = [to_nfc(key) for key in row_keys]
-        elif raw is not None:
-            prompts = in_nfc(pc.fill_null(raw, "")).to_pylist()
-        if settings.policy == "per_job":
-            return [
-                row_seeds(
-                    settings.base, images, prompts, variant.replicate, variant.point.id
-                )
-                for variant in self.variants
-            ]
-        drawn = [
-            row_seeds(settings.base, images, prompts, number) for number in replicates
-        ]
-        return drawn * points
 
     def _row_keys(
         self,
+        batch: RowBatch,
         texts: Mapping[str, pa.Array],
-        count: int,
         *,
         check: bool,
     ) -> tuple[list[str], dict[int, RowProblem]]:
         problems: dict[int, RowProblem] = {}
         names = self._input.row_key
         if not names:
-            return [""] * count, problems
+            return [""] * batch.rows.num_rows, problems
         for name in names if check else ():
-            note(problems, blank_problems(texts[name], name, "missing_row_key"))
+            add_problems(problems, blank_problems(texts[name], name, "missing_row_key"))
         columns = [texts[name].to_pylist() for name in names]
         if len(columns) == 1:
             return [value or "" for value in columns[0]], problems
@@ -309,49 +280,8 @@ class JobExpander:
         )
         return [sha256(f"[{text}]".encode()).hexdigest()[:16] for text in joined]
 
-    def _compute(
-        self,
-        images: RowImages,
-        filled: Sequence[pa.Array],
-        seeds: Sequence[list[int]],
-        shapes: Sequence[Sequence[RequestShape]],
-    ) -> ComputedJobs:
-        """Return the keys of all jobs beside their seeds.
-
-        `filled` has the prompts of each variant of the prompt, `seeds` are by request variant, `shapes` by point.
-        """
-        identities = images.identities
-        numbers = [
-            of_rows if variant.has_seed else [variant.replicate] * len(of_rows)
-            for variant, of_rows in zip(self.variants, seeds, strict=True)
-        ]
-        texts = self._prompts.by_point([json_texts(column) for column in filled])
-        keys = []
-        for point_index, drawn in zip(self._point_of, numbers, strict=True):
-            if self._input.field_columns:
-                of_rows = shapes[point_index]
-                rows = zip(of_rows, identities, texts[point_index], drawn, strict=True)
-                keys.append(
-                    [
-                        shape.job_key(image, text, number)
-                        for shape, image, text, number in rows
-                    ]
-                )
-            elif identities:
-                # Without fields of their own, all rows have the shape of the first.
-                shape = shapes[point_index][0]
-                keys.append(shape.job_keys(identities, texts[point_index], drawn))
-            else:
-                keys.append([])
-        return ComputedJobs(by_position(keys), by_position(numbers))
-
-    def _request(
-        self, batch: RowBatch
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Mapping[str, int]]:
-        """Mark the rows that `input.where` lets in, and by row and variant what the conditions of the sweep leave.
-
-        With them comes how often each condition holds: `input.where` for rows, others for selected rows and points.
-        """
+    def _mark_requested(self, batch: RowBatch) -> _Requested:
+        """Mark the rows that `input.where` lets in, and of their jobs those that the conditions of the sweep leave."""
         matches: dict[str, int] = {}
         selected = self.select_rows(batch)
         if self._row_filter:
@@ -369,7 +299,7 @@ class JobExpander:
                 )
                 requested[:, here] &= (holds == row.keep_when)[:, None]
                 matches[row.config_path] += int((holds & selected).sum())
-        return selected, requested, matches
+        return _Requested(selected, requested, matches)
 
 
 def _count_in_rows_with_jobs(

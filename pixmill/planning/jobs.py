@@ -78,8 +78,8 @@ class JobPrice(NamedTuple):
 class Job(NamedTuple):
     """One image request, ready to be sent once its seed and its local images are put in.
 
-    `head` is the canonical JSON that the key hashed, without the seed, as another one takes its place when an output
-    that moderation refused is drawn again; `files` are the local input images, sent as base64.
+    `head` is the beginning of the JSON body, without the seed, as another one takes its place when an output that
+    moderation refused is drawn again; `files` are the local input images, sent as base64.
     """
 
     key: str
@@ -210,16 +210,17 @@ class JobBatch(NamedTuple):
     """By row, what makes it invalid."""
     selected: NDArray[np.bool_]
     """[row]: whether `input.where` lets it in."""
-    taken: NDArray[np.bool_]
-    """[position]: what becomes a row of the dataset, every job and the first variant of an invalid row."""
+    in_dataset: NDArray[np.bool_]
+    """[position]: what becomes a row of the dataset: every job and the first variant of an invalid row; of the
+    candidates of a row and point the one that is kept, once a plan has chosen it."""
     keys: list[str | None]
     """By position; `None` where no job is, as the row is invalid or a condition leaves it out."""
     all_keys: list[str]
     """By position, also where no job is."""
     prompts: list[pa.Array]
     """By variant: Arrow strings, one for each row; nulls where the operation takes no prompt."""
-    seeds: list[int]
-    """By position; of a variant without a seed the number of its replicate."""
+    numbers: list[int]
+    """By position: the seed, of a variant without one the number of its replicate. It is in the job key."""
     shapes: list[list[RequestShape]]
     """By variant and row."""
     images: RowImages
@@ -255,7 +256,7 @@ class JobBatch(NamedTuple):
             variant.label,
             variant.req_key,
             head,
-            self.seeds[position] if variant.has_seed else None,
+            self.numbers[position] if variant.has_seed else None,
             files,
             shape.result_options,
             variant.replicate,

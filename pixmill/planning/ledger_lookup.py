@@ -24,8 +24,8 @@ class BatchSummary(NamedTuple):
     first_row: int
     keys: NDArray[np.uint8]
     """[position, byte]: zeros where no job is."""
-    taken: NDArray[np.bool_]
-    """[row, variant]: as in `JobBatch`."""
+    in_dataset: NDArray[np.bool_]
+    """[row, variant]: `JobBatch.in_dataset`, before anything is known of candidates."""
     invalid: list[int]
     """The rows with problems."""
     images: RowImages | None

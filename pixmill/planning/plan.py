@@ -70,7 +70,7 @@ class Plan:
     first: NDArray[np.bool_]
     """[position]: the first job of each key."""
     pending: NDArray[np.bool_]
-    """[position]: those of them that would be paid for."""
+    """[position]: those of them that a run would pay for, or ask for where their task is out (`submitted`)."""
     conflicts: frozenset[int]
     """Hashes of row keys whose rows contradict each other."""
     bad_images: Mapping[int, RowProblem]
@@ -119,7 +119,7 @@ class Plan:
 
     @property
     def to_do(self) -> int:
-        """The number of job keys that a run would pay for or ask for."""
+        """The number of pending job keys: what a run would pay for or ask for."""
         return self.states[PlannedState.PENDING]
 
     @property
@@ -288,7 +288,7 @@ class Plan:
                     begin = start * len(self.expander.variants)
                     here = slice(begin, begin + len(jobs_of_batch.keys))
                     jobs_of_batch = jobs_of_batch._replace(
-                        taken=self.candidates.kept[here],
+                        in_dataset=self.candidates.kept[here],
                         judgements=self.candidates.judgements[here],
                     )
                 yield jobs_of_batch

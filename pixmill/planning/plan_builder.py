@@ -22,7 +22,7 @@ from pixmill.planning.jobs import JobBatch, JobPrice
 from pixmill.planning.ledger_lookup import BatchLookup, BatchSummary
 from pixmill.planning.packed_keys import key_prefixes, pack_keys
 from pixmill.planning.plan import REPORTED, Plan
-from pixmill.planning.planned_state import PlannedState
+from pixmill.planning.planned_state import PlannedState, are_jobs
 from pixmill.planning.prices import PriceList
 from pixmill.planning.row_checks import InvalidRow, RowProblem, problem
 from pixmill.tables import InputTable
@@ -75,11 +75,11 @@ class PlanBuilder:
         self._notes.update(jobs.notes)
         self._matches.update(jobs.matches)
         for row, bad in sorted(jobs.problems.items()):
-            self._note(bad, jobs.rows.first_row + row)
+            self._count_invalid(bad, jobs.rows.first_row + row)
         keys = pack_keys(jobs.all_keys)
         if self._computed:
             try:
-                self._computed.append(keys, jobs.seeds)
+                self._computed.append(keys, jobs.numbers)
             except OSError:
                 # A full disk costs time, as keys are computed again, and no plan.
                 self._computed = None
@@ -94,14 +94,14 @@ class PlanBuilder:
             self._row_hashes.append(row_hashes)
             if len(jobs.variants) > 1:
                 self._requests.append(hashes[:: len(jobs.variants)].copy())
-        taken = jobs.taken.reshape(-1, len(jobs.variants))
+        in_dataset = jobs.in_dataset.reshape(-1, len(jobs.variants))
         invalid = sorted(jobs.problems)
-        has_job = taken.copy()
+        has_job = in_dataset.copy()
         has_job[invalid] = False
         return BatchSummary(
             first_row=jobs.rows.first_row,
             keys=np.where(has_job.reshape(-1, 1), keys, np.uint8(0)),
-            taken=taken,
+            in_dataset=in_dataset,
             invalid=invalid,
             images=jobs.images if source.looks_at_images else None,
         )
@@ -110,7 +110,7 @@ class PlanBuilder:
         """Decide what each job of a batch is planned as, and count its rows with bad images."""
         decided = plan_batch(self._config, batch, found, self._candidates)
         for row, bad in decided.bad_images.items():
-            self._note(bad, batch.first_row + row)
+            self._count_invalid(bad, batch.first_row + row)
         self._batches.append(decided)
 
     def build(self, call_seconds: float) -> Plan:
@@ -126,7 +126,7 @@ class PlanBuilder:
         mark_invalid(state, contradicting)
         invalid = (state == PlannedState.INVALID).any(axis=1)
         state = state.ravel()
-        first = mark_first_occurrences(key_hashes, state < PlannedState.INVALID)
+        first = mark_first_occurrences(key_hashes, are_jobs(state))
         pending = first & (state == PlannedState.PENDING)
         to_pay = pending & ~decided.submitted
         price_numbers = _join(self._price_numbers, np.zeros(0, np.uint16))
@@ -194,14 +194,14 @@ class PlanBuilder:
         if len(self._expander.variants) > 1:
             requests = _join(self._requests, np.zeros(0, np.uint64))
         row_hashes = _join(self._row_hashes, np.zeros(0, np.int64))
-        has_jobs = np.asarray((state < PlannedState.INVALID).any(axis=1))
+        has_jobs = np.asarray(are_jobs(state).any(axis=1))
         conflicts, rows = conflicting_row_keys(row_hashes, requests, has_jobs)
         for row in rows:
             bad = problem("duplicate_row_key", self._expander.key_column)
-            self._note(bad, int(row) + 1)
+            self._count_invalid(bad, int(row) + 1)
         return conflicts, rows
 
-    def _note(
+    def _count_invalid(
         self,
         bad: RowProblem,
         row_number: int,

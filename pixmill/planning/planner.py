@@ -58,12 +58,13 @@ def make_plan(
     )
     expander = JobExpander(config, table)
     builder = PlanBuilder(config, table, expander)
-    known = ledger if ledger is not None and not ledger.read(queries.is_empty) else None
-    known_jobs = KnownJobs(known, config) if known else None
+    # One that knows no job yet has nothing to answer.
+    asked = ledger if ledger is not None and not ledger.read(queries.is_empty) else None
+    known_jobs = KnownJobs(asked, config) if asked else None
     bad_inputs = ledger.bad_inputs if ledger and source.images != "url" else None
     judge = None
-    if known and config.quality.until:
-        judge = CandidateJudge(config, known, expander.variants)
+    if asked and config.quality.until:
+        judge = CandidateJudge(config, asked, expander.variants)
     lookup = LedgerLookup(
         known_jobs,
         source.image_columns,
@@ -80,7 +81,7 @@ def make_plan(
         builder.apply_ledger(batch, found)
     del lookup, known_jobs, summaries  # they hold a scan of the ledger
     call_seconds = SIMULATED_SECONDS if config.simulated else TYPICAL_SECONDS
-    mean_latency_ms = known.read(queries.mean_latency_ms) if known else None
+    mean_latency_ms = asked.read(queries.mean_latency_ms) if asked else None
     if mean_latency_ms:
         call_seconds = mean_latency_ms / 1000
     return replace(builder.build(call_seconds), selection=selection)

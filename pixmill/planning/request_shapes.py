@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from pixmill.arrow_types import doubles
 from pixmill.config.model import Config
-from pixmill.planning.row_checks import RowProblem, note, problem
+from pixmill.planning.row_checks import RowProblem, add_problems, problem
 from pixmill.request.fingerprint import RequestShape, request_shape
 from pixmill.request.model import Request
 from pixmill.request.registry import (
@@ -74,7 +74,7 @@ class RowShapes:
                 for row, shape in enumerate(found)
                 if isinstance(shape, RowProblem)
             )
-            note(problems, bad)
+            add_problems(problems, bad)
             shapes.append(
                 [plain if isinstance(shape, RowProblem) else shape for shape in found]
             )

@@ -158,7 +158,7 @@ def problem(
     return RowProblem(reason, column, sentence)
 
 
-def note(
+def add_problems(
     problems: dict[int, RowProblem],
     found: Found,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Canonical JSON: one text for equal values, used for keys and sent on the wire as it was hashed."""
+"""Canonical JSON: one text for equal values. What is hashed for a key and what is sent are written in it."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What makes two jobs the same: job keys, seeds and the canonical request that is both hashed and sent.
+"""What makes two jobs the same: job keys, seeds, and the canonical texts that are hashed for a key and sent.
 
 A job key is the SHA-256 of canonical JSON over everything that changes the image and nothing else: operation,
 req_key, input image identity, prompt, generation parameters with defaults filled in, seed, and the key version.

@@ -11,42 +11,43 @@ BATCH_CHARACTERS = 32 << 20
 BATCH_BYTES = 64 << 20
 
 
-class Flaw(NamedTuple):
-    """A kind of structural problem: what it is, and what the table's owner can do, in Markdown."""
+class LineReason(NamedTuple):
+    """Why a line can't be read as a row: what that means, and what the table's owner can do, in Markdown."""
 
     meaning: str
     remedy: str
 
 
-FLAWS: Mapping[str, Flaw] = {
-    "column_count": Flaw(
+LINE_REASONS: Mapping[str, LineReason] = {
+    "column_count": LineReason(
         "the line has more or fewer cells than the header",
         "quote cells that contain the separator, or add what is missing",
     ),
-    "bad_quotes": Flaw(
+    "bad_quotes": LineReason(
         "text follows a closing quote, or a quote inside a quoted cell is not doubled",
         "double the quote inside a quoted cell",
     ),
-    "bad_json": Flaw(
+    "bad_json": LineReason(
         "the line is not a JSON object, contains NaN or infinity, or is nested too deeply",
         "write one JSON object a line, with `null` for what is missing",
     ),
-    "lone_surrogate": Flaw(
+    "lone_surrogate": LineReason(
         "a text contains half of a surrogate pair, which is not a character",
         "write the whole character; it was probably cut in two by a program that counts UTF-16 "
         "units",
     ),
-    "number_too_large": Flaw(
+    "number_too_large": LineReason(
         "a number beyond 64 bits, or one that its column, which has fractions as well, can't "
         "represent exactly",
         "write it as text",
     ),
 }
-"""Every reason of a `BadRow`. `docs/invalid-rows.md` is made from it."""
+"""Every reason of a `LineProblem`. `docs/invalid-rows.md` is made from it."""
 
 
-class BadRow(NamedTuple):
-    """A structural problem of one row: the reason as one word, the column if it is about one, a message.
+class LineProblem(NamedTuple):
+    """What keeps a line from being read as a row: the reason as one word, the column if it is about one,
+    a message.
 
     `others` are problems of further columns of that row; a row of which no such column is read can be used.
     """
@@ -54,29 +55,29 @@ class BadRow(NamedTuple):
     reason: str
     column: str | None
     message: str
-    others: tuple["BadRow", ...] = ()
+    others: tuple["LineProblem", ...] = ()
 
 
 class RowBatch(NamedTuple):
     """Consecutive rows of one file.
 
-    `first_row` is the 1-based number of the first of them, counted over all files of the input: bad rows
+    `first_row` is the 1-based number of the first of them, counted over all files of the input: rows with problems
     count, the header and blank lines don't. `rows` has the input's own columns, types and order, and no
-    metadata. `bad` maps a position in the batch to its problem; the cells of such a row hold what could be
+    metadata. `problems` maps a position in the batch to what is wrong there; the cells of such a row hold what could be
     read, else null.
     """
 
     first_row: int
     rows: pa.Table
-    bad: dict[int, BadRow]
+    problems: dict[int, LineProblem]
     file: Path
 
 
 class UnnumberedBatch(NamedTuple):
-    """The rows and bad rows of a batch, before they have a number."""
+    """The rows of a batch and their problems, before they have a number."""
 
     rows: pa.Table
-    bad: dict[int, BadRow]
+    problems: dict[int, LineProblem]
 
 
 class Format(Protocol):

@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pixmill.errors import TableError
-from pixmill.tables.batch import BadRow, UnnumberedBatch
+from pixmill.tables.batch import LineProblem, UnnumberedBatch
 from pixmill.tables.columns import (
     change_error,
     check_names,
@@ -27,7 +27,7 @@ from pixmill.tables.plain_blocks import parse_rows
 from pixmill.tables.text_stream import MAX_LINE, Lines, in_batches, open_lines
 
 # Cells, problem. Not a NamedTuple, which takes longer to make: there is one per row.
-_Row = tuple[Sequence[str | None], BadRow | None]
+_Row = tuple[Sequence[str | None], LineProblem | None]
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ class Delimited:
                     yield UnnumberedBatch(ordered.slice(start, size), {})
             for batch in in_batches(rows, lines, size):
                 problems = enumerate(problem for _, problem in batch)
-                bad = {at: problem for at, problem in problems if problem}
+                found = {at: problem for at, problem in problems if problem}
                 read = _table([cells for cells, _ in batch], header)
                 # Files of one input may have their columns in different orders.
-                yield UnnumberedBatch(read.select(schema.names), bad)
+                yield UnnumberedBatch(read.select(schema.names), found)
 
     def _plain_blocks(self, lines: Lines, names: list[str]) -> Iterator[pa.Table]:
         """Yield rows that are all as they should be, many at a time, up to the first that are not."""
@@ -126,7 +126,7 @@ class Delimited:
                 yield cells, None
             else:
                 problem = f"line {line}: {len(cells)} cells instead of {width}"
-                yield _fit(cells, width), BadRow("column_count", None, problem)
+                yield _fit(cells, width), LineProblem("column_count", None, problem)
 
     def _read_unquoted(self, lines: Lines, width: int) -> _Row:
         """The last line with its quotes as ordinary characters.
@@ -140,7 +140,7 @@ class Delimited:
         if self.delimiter == "\t" and len(cells) == width:
             return cells, None
         message = f"line {lines.number}: text after a closing quote, or a quote that is not doubled"
-        return _fit(cells, width), BadRow("bad_quotes", None, message)
+        return _fit(cells, width), LineProblem("bad_quotes", None, message)
 
     def _unclosed_error(
         self, file: Path, first: int, lines: Lines, error: csv.Error

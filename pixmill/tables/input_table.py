@@ -47,8 +47,8 @@ class InputTable:
         # So that errors name the object in its bucket, and not the copy that is read.
         with name_objects(self._names):
             for file in self.files:
-                for rows, bad in self._format.parts(file, self.schema, size):
-                    yield RowBatch(first_row, rows, bad, file)
+                for rows, problems in self._format.parts(file, self.schema, size):
+                    yield RowBatch(first_row, rows, problems, file)
                     first_row += rows.num_rows
 
     def sha256(self) -> str:

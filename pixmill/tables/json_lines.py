@@ -12,14 +12,14 @@ from typing import Any
 import pyarrow as pa
 
 from pixmill.errors import TableError
-from pixmill.tables.batch import BadRow, UnnumberedBatch
+from pixmill.tables.batch import LineProblem, UnnumberedBatch
 from pixmill.tables.columns import check_names, check_same_names
 from pixmill.tables.json_records import parse
 from pixmill.tables.text_stream import Lines, in_batches, open_lines
 from pixmill.tables.type_inference import ShapeError, arrow_type, widen
 
 # Line, cells by column, problem. Not a NamedTuple, which takes longer to make: there is one per row.
-_Row = tuple[int, dict[str, Any], BadRow | None]
+_Row = tuple[int, dict[str, Any], LineProblem | None]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class JsonLines:
         """The rows of one file; a line that is not an object, or holds what no column can, is a bad one."""
         with open_lines(file, self.encoding) as lines:
             for batch in in_batches(_rows(lines), lines, size):
-                bad = {
+                found = {
                     position: problem
                     for position, (_, _, problem) in enumerate(batch)
                     if problem
@@ -76,17 +76,17 @@ class JsonLines:
                     columns.append(column)
                     for position in misfits:
                         place = f"line {batch[position][0]}, column {field.name!r}"
-                        problem = BadRow(
+                        problem = LineProblem(
                             "number_too_large",
                             field.name,
                             f"{place}: a double can't hold it exactly",
                         )
-                        first = bad.setdefault(position, problem)
+                        first = found.setdefault(position, problem)
                         if first is not problem:
-                            bad[position] = first._replace(
+                            found[position] = first._replace(
                                 others=(*first.others, problem)
                             )
-                yield UnnumberedBatch(pa.table(columns, schema=schema), bad)
+                yield UnnumberedBatch(pa.table(columns, schema=schema), found)
 
 
 def _rows(lines: Lines) -> Iterator[_Row]:

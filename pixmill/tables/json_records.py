@@ -4,7 +4,7 @@ import json
 import math
 from typing import Any
 
-from pixmill.tables.batch import BadRow
+from pixmill.tables.batch import LineProblem
 
 # Arrow and Parquet handle nesting by recursion; nothing that people make by hand comes near this.
 _MAX_DEPTH = 32
@@ -25,7 +25,7 @@ class _NotJsonError(ValueError):
     """Something that Python's parser accepts and JSON, or a table, does not."""
 
 
-def parse(line: str, number: int) -> tuple[dict[str, Any], BadRow | None]:
+def parse(line: str, number: int) -> tuple[dict[str, Any], LineProblem | None]:
     """The cells of line `number` by column, and its first problem. What no column can hold is null there.
 
     An object without keys holds nothing, so it counts as null: Parquet has no type for it.
@@ -33,17 +33,17 @@ def parse(line: str, number: int) -> tuple[dict[str, Any], BadRow | None]:
     try:
         value = _decode(line)
     except json.JSONDecodeError as error:
-        return {}, _bad(
+        return {}, _problem(
             number, "bad_json", None, f"{error.msg} at character {error.colno}"
         )
     except _NotJsonError as error:
-        return {}, _bad(number, "bad_json", None, str(error))
+        return {}, _problem(number, "bad_json", None, str(error))
     except RecursionError:
-        return {}, _bad(number, "bad_json", None)
+        return {}, _problem(number, "bad_json", None)
     except ValueError:  # Python's own limit on the digits of an integer
-        return {}, _bad(number, "number_too_large", None)
+        return {}, _problem(number, "number_too_large", None)
     if not line.lstrip().startswith("{"):
-        return {}, _bad(number, "bad_json", None, "not a JSON object")
+        return {}, _problem(number, "bad_json", None, "not a JSON object")
     cells = value or {}
     flaws = {
         name: flaw
@@ -58,7 +58,7 @@ def parse(line: str, number: int) -> tuple[dict[str, Any], BadRow | None]:
         if not _flaw(name)
     }
     first, *others = [
-        _bad(number, reason, column if column in kept else None)
+        _problem(number, reason, column if column in kept else None)
         for column, reason in flaws.items()
     ]
     return kept, first._replace(others=tuple(others))
@@ -91,9 +91,11 @@ def _is_text(value: str) -> bool:
     return True
 
 
-def _bad(number: int, reason: str, column: str | None, detail: str = "") -> BadRow:
+def _problem(
+    number: int, reason: str, column: str | None, detail: str = ""
+) -> LineProblem:
     place = f"line {number}" if column is None else f"line {number}, column {column!r}"
-    return BadRow(reason, column, f"{place}: {detail or _MESSAGES[reason]}")
+    return LineProblem(reason, column, f"{place}: {detail or _MESSAGES[reason]}")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | None:

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pixmill.config.model import Config
-from pixmill.datasets.schema import ResultTable, own_columns
+from pixmill.datasets.result_table import ResultTable
+from pixmill.datasets.schema import own_columns
 from pixmill.datasets.score_columns import empty_score_columns
 from pixmill.ledger import Ledger, State, queries
 from pixmill.planning.job_expander import JobExpander
@@ -97,18 +98,18 @@ class LiveJobs:
             kept = ledger.kept_inputs(jobs.images.sources[0])
             of_rows = np.arange(len(jobs.keys)) // len(jobs.variants)
             inputs = pa.array(kept, pa.string()).take(of_rows)
-        known = pa.concat_tables(ledger.outcomes(jobs.keys))
-        known = known.append_column("input_image", inputs)
+        outcomes = pa.concat_tables(ledger.outcomes(jobs.keys))
+        outcomes = outcomes.append_column("input_image", inputs)
         if self._config.quality.until:
             # One each, whatever was drawn: a page that is open can't be given more jobs.
             newest = _mark_newest_candidates(
-                known["state"],
+                outcomes["state"],
                 self._config.replicates,
             )
-            jobs = jobs._replace(taken=jobs.taken & newest)
+            jobs = jobs._replace(in_dataset=jobs.in_dataset & newest)
         # Of jobs with one key only the first has the cost in a dataset: here each shows it.
         is_first = np.ones(len(jobs.keys), np.bool_)
-        rows = results.rows(jobs, is_first, known)
+        rows = results.rows(jobs, is_first, outcomes)
         at = rows.schema.get_field_index(own_columns(rows.schema)["row_number"])
         field = rows.schema.field(at)
         places = rows.column(at).to_numpy() - jobs.rows.first_row
@@ -171,11 +172,13 @@ class LiveJobs:
         for file, group in groupby(found, key=lambda part: part[0].file):
             pieces = list(group)
             picked = [batch.rows.take(pa.array(at)) for batch, at in pieces]
-            flaws = [batch.bad.get(row) for batch, at in pieces for row in at.tolist()]
+            problems = [
+                batch.problems.get(row) for batch, at in pieces for row in at.tolist()
+            ]
             rows = RowBatch(
                 first_row=1,
                 rows=pa.concat_tables(picked).combine_chunks(),
-                bad={row: flaw for row, flaw in enumerate(flaws) if flaw},
+                problems={row: each for row, each in enumerate(problems) if each},
                 file=file,
             )
             numbers = [batch.first_row + at for batch, at in pieces]

@@ -69,7 +69,7 @@ def reads_or_says_why(path: Path, encoding: str = "utf-8") -> None:
             rows += batch.rows.num_rows
             assert all(
                 0 <= position < batch.rows.num_rows and bad.message
-                for position, bad in batch.bad.items()
+                for position, bad in batch.problems.items()
             )
             for column in batch.rows.columns:
                 assert len(as_text(column)) == batch.rows.num_rows

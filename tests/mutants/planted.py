@@ -399,7 +399,7 @@ MUTANTS = (
     ),
     Mutant(
         "tell lost pictures of one mode only",
-        "pixmill/datasets/schema.py",
+        "pixmill/datasets/result_table.py",
         "ResultTable.__init__",
         'self._by_file = config.output.images != "url"',
         'self._by_file = config.output.images == "download"',
@@ -547,8 +547,8 @@ MUTANTS = (
         "pay for the next candidate before the last one has a verdict",
         "pixmill/planning/candidates.py",
         "choose",
-        "is_held = (undecided | in_work).any(axis=2)",
-        "is_held = in_work.any(axis=2)",
+        "is_held = (undecided | busy).any(axis=2)",
+        "is_held = busy.any(axis=2)",
         (CANDIDATES,),
     ),
     Mutant(
@@ -579,7 +579,7 @@ MUTANTS = (
         "let a retry pay for candidates that the dataset does not have",
         "pixmill/planning/batch_plan.py",
         "plan_batch",
-        "if kept[at]",
+        "if kept.flat[at]",
         "if at >= 0",
         (CANDIDATES,),
     ),

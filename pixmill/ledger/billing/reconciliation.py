@@ -252,7 +252,7 @@ def _says(spelled: str, word: str) -> bool:
 
 def _records(path: str, columns: Mapping[str, str]) -> Iterator[dict[str, str]]:
     for batch in _open(path).batches():
-        for bad in batch.bad.values():
+        for bad in batch.problems.values():
             raise TableError(f"{path}: {bad.message}")
         texts = [as_text(batch.rows[name]).to_pylist() for name in columns.values()]
         for cells in zip(*texts, strict=True):

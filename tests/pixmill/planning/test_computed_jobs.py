@@ -41,7 +41,7 @@ def plan_of_odd_rows(project: Project, **changes: Any) -> Plan:
 
 
 def contents(batch: JobBatch) -> list[object]:
-    return [batch.keys, batch.seeds, batch.problems, batch.taken.tolist()]
+    return [batch.keys, batch.numbers, batch.problems, batch.in_dataset.tolist()]
 
 
 @pytest.mark.parametrize("changes", CONFIGS, ids=str)

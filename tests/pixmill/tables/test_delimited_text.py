@@ -90,7 +90,7 @@ def test_blank_lines_are_not_rows_but_rows_of_empty_cells_are(tmp_path: Path) ->
         {"a": "", "b": ""},
         {"a": "3", "b": "4"},
     ]
-    assert batch.bad == {}
+    assert batch.problems == {}
 
 
 def test_a_single_column_may_hold_empty_cells(tmp_path: Path) -> None:
@@ -109,12 +109,12 @@ def test_a_row_with_a_wrong_number_of_cells_is_bad_and_keeps_what_was_read(
         opened(tmp_path, 'id,text,url\n1,"a\nb",u\n\n2,c\n3,d,u,v\n4,e,u\n')
     )
     assert {
-        position: (bad.reason, bad.column) for position, bad in batch.bad.items()
+        position: (bad.reason, bad.column) for position, bad in batch.problems.items()
     } == {
         1: ("column_count", None),
         2: ("column_count", None),
     }
-    assert [bad.message for bad in batch.bad.values()] == [
+    assert [bad.message for bad in batch.problems.values()] == [
         "line 5: 2 cells instead of 3",
         "line 6: 4 cells instead of 3",
     ]
@@ -129,9 +129,9 @@ def test_a_row_with_a_wrong_number_of_cells_is_bad_and_keeps_what_was_read(
 def test_a_quote_that_is_not_doubled_spoils_its_row_only(tmp_path: Path) -> None:
     """G7."""
     batch = only_batch(opened(tmp_path, 'id,text\n1,a\n2,"the "red" door"\n3,c\n'))
-    assert list(batch.bad) == [1]
-    assert batch.bad[1].reason == "bad_quotes"
-    assert batch.bad[1].message.startswith("line 3:")
+    assert list(batch.problems) == [1]
+    assert batch.problems[1].reason == "bad_quotes"
+    assert batch.problems[1].message.startswith("line 3:")
     assert batch.rows["id"].to_pylist() == ["1", "2", "3"]
 
 
@@ -163,7 +163,7 @@ def test_a_tsv_takes_quotes_for_text_where_they_quote_nothing(tmp_path: Path) ->
         'a "b"\tc',
         '"no" end',
     ]
-    assert {position: bad.reason for position, bad in batch.bad.items()} == {
+    assert {position: bad.reason for position, bad in batch.problems.items()} == {
         2: "bad_quotes"
     }
 
@@ -267,7 +267,7 @@ def test_batches_number_their_rows_over_bad_ones_and_have_the_size_asked_for(
         (7, 3),
         (10, 1),
     ]
-    assert [list(batch.bad) for batch in batches] == [[], [0], [], []]
+    assert [list(batch.problems) for batch in batches] == [[], [0], [], []]
     assert [batch.rows["a"][0].as_py() for batch in batches] == ["1", "4", "7", "10"]
     assert [batch.rows for batch in table.batches(3)] == [
         batch.rows for batch in batches
@@ -333,7 +333,7 @@ def test_whatever_csv_writes_is_read_back_equal(
     assert [
         tuple(row.values()) for batch in batches for row in batch.rows.to_pylist()
     ] == rows
-    assert not any(batch.bad for batch in batches)
+    assert not any(batch.problems for batch in batches)
 
 
 @settings(max_examples=300, deadline=None)
@@ -349,7 +349,8 @@ def test_any_text_is_rows_or_one_clear_error(content: str) -> None:
             assert str(file) in str(error)
         else:
             assert all(
-                set(batch.bad) <= set(range(batch.rows.num_rows)) for batch in batches
+                set(batch.problems) <= set(range(batch.rows.num_rows))
+                for batch in batches
             )
 
 
@@ -360,7 +361,7 @@ def test_the_parti_prompts_are_read_whole() -> None:
     batches = list(table.batches(500))
     assert table.schema.names == ["Prompt", "Category", "Challenge", "Note"]
     assert sum(batch.rows.num_rows for batch in batches) == 1632
-    assert not any(batch.bad for batch in batches)
+    assert not any(batch.problems for batch in batches)
     assert batches[3].rows["Prompt"][60].as_py().startswith('"G I G G L E" painted in')
 
 
@@ -419,7 +420,8 @@ def test_rows_read_many_at_a_time_are_those_read_singly(
     file.write_bytes(ending.join(["id,text", *rows, "last,row"]).encode())
     monkeypatch.setattr("pixmill.tables.text_stream.Lines.take_block", lambda _: [])
     singly = [
-        (batch.rows.to_pylist(), batch.bad) for batch in open_table(str(file)).batches()
+        (batch.rows.to_pylist(), batch.problems)
+        for batch in open_table(str(file)).batches()
     ]
     monkeypatch.undo()
     for block in (7, 60, 311, 1 << 20):
@@ -431,7 +433,7 @@ def test_rows_read_many_at_a_time_are_those_read_singly(
         problems = {
             batch.first_row + at: bad
             for batch in found
-            for at, bad in batch.bad.items()
+            for at, bad in batch.problems.items()
         }
         assert problems == {at + 1: bad for _, of in singly for at, bad in of.items()}
         assert [batch.first_row for batch in found] == [

@@ -45,7 +45,7 @@ def test_columns_stand_in_the_order_of_their_appearance_with_their_types(
             ("empty", pa.string()),
         ]
     )
-    assert batch.bad == {}
+    assert batch.problems == {}
     first, second, third = batch.rows.to_pylist()
     assert (first["n"], first["size"], first["more"]) == (
         1.0,
@@ -74,7 +74,7 @@ def test_line_ends_and_blank_lines_make_no_rows(tmp_path: Path, end: str) -> Non
     content = "\ufeff" + end.join(["", '{"a": 1}', "  ", '{"a": "x"', '{"a": 2}', ""])
     batch = only_batch(opened(tmp_path, content))
     assert batch.rows["a"].to_pylist() == [1, None, 2]
-    assert batch.bad[1].message.startswith("line 4: ")
+    assert batch.problems[1].message.startswith("line 4: ")
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,9 @@ def test_a_line_that_can_not_be_a_row_is_a_bad_one(
             f'{{"a": 1, "s": "x"}}\n\n{line}\n{{"a": 2, "s": "\\ud83d\\ude00"}}\n',
         )
     )
-    assert list(batch.bad) == [1]
-    assert batch.bad[1][:2] == (reason, column)
-    assert batch.bad[1].message.startswith("line 3")
+    assert list(batch.problems) == [1]
+    assert batch.problems[1][:2] == (reason, column)
+    assert batch.problems[1].message.startswith("line 3")
     assert batch.rows["a"].to_pylist() == [1, None, 2]
     assert batch.rows["s"].to_pylist() == ["x", None, "😀"]
 
@@ -129,8 +129,8 @@ def test_a_bad_cell_leaves_the_others_of_its_row(tmp_path: Path) -> None:
         )
     )
     assert batch.rows.to_pylist()[0] == {"id": 1, "text": None, "n": None, "z": "y"}
-    assert batch.bad[0][:2] == ("lone_surrogate", "text")
-    assert [bad[:2] for bad in batch.bad[0].others] == [("number_too_large", "n")]
+    assert batch.problems[0][:2] == ("lone_surrogate", "text")
+    assert [bad[:2] for bad in batch.problems[0].others] == [("number_too_large", "n")]
 
 
 def test_the_largest_numbers_are_kept(tmp_path: Path) -> None:
@@ -152,8 +152,8 @@ def test_a_whole_number_that_a_column_of_fractions_would_change_is_a_bad_row(
         opened(tmp_path, f'{{"a": 0.5}}\n{{"a": {2**53 + 1}}}\n{{"a": {2**53}}}\n')
     )
     assert batch.rows["a"].to_pylist() == [0.5, None, float(2**53)]
-    assert batch.bad[1][:2] == ("number_too_large", "a")
-    assert batch.bad[1].message.startswith("line 2, column 'a'")
+    assert batch.problems[1][:2] == ("number_too_large", "a")
+    assert batch.problems[1].message.startswith("line 2, column 'a'")
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_whatever_json_writes_is_read_back_or_is_one_clear_error(
             return
     found = [row["value"] for batch in batches for row in batch.rows.to_pylist()]
     assert [_held(cell) for cell in found] == [_held(value)] * 2
-    assert not any(batch.bad for batch in batches)
+    assert not any(batch.problems for batch in batches)
 
 
 def _held(value: object) -> object:

@@ -74,7 +74,7 @@ def test_every_type_and_value_is_kept(tmp_path: Path) -> None:
         "float"
     }  # NaN is not equal to itself
     assert str(found["float"].to_pylist()) == "[0.5, nan, None]"
-    assert not next(table.batches()).bad
+    assert not next(table.batches()).problems
 
 
 def test_foreign_metadata_is_dropped_on_every_level(tmp_path: Path) -> None:
