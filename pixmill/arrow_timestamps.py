@@ -33,10 +33,15 @@ def time_texts(column: pa.Array) -> pa.Array:
     ticks = _ticks(column)
     if ((ticks >= 0) & (ticks < _DAY_SECONDS * per)).all():
         return _short_fraction(column.cast(pa.string()))
-    texts = pa.array(
-        [_clock(int(at), per) for at in ticks], pa.string(), mask=_nulls(column)
-    )
-    return _short_fraction(texts)
+    texts = []
+    for at in ticks.tolist():
+        sign = "-" if at < 0 else ""
+        seconds, fraction = divmod(abs(at), per)
+        digits = f"{fraction * (10**9 // per):09d}"
+        hours = seconds // 3600
+        minutes = seconds // 60 % 60
+        texts.append(f"{sign}{hours:02d}:{minutes:02d}:{seconds % 60:02d}.{digits}")
+    return _short_fraction(pa.array(texts, pa.string(), mask=_nulls(column)))
 
 
 def timestamp_texts(column: pa.Array) -> pa.Array:
@@ -60,7 +65,18 @@ def timestamp_texts(column: pa.Array) -> pa.Array:
 def duration_texts(column: pa.Array) -> pa.Array:
     """Return durations as Python writes them: "0:00:01.500000", "2 days, 0:00:00"."""
     per = _PER_SECOND[column.type.unit]
-    texts = [_duration(int(ticks), per) for ticks in _ticks(column)]
+    texts = []
+    # What `str` says of a `timedelta`, without its bounds.
+    for ticks in _ticks(column).tolist():
+        seconds, fraction = divmod(ticks, per)
+        days, seconds = divmod(seconds, _DAY_SECONDS)
+        text = f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+        if fraction:
+            digits = f"{fraction * (10**9 // per):09d}"
+            text += f".{digits.removesuffix('000')}"
+        if days:
+            text = f"{days} day{'' if abs(days) == 1 else 's'}, {text}"
+        texts.append(text)
     return pa.array(texts, pa.string(), mask=_nulls(column))
 
 
@@ -106,24 +122,3 @@ def _short_fraction(times: pa.Array) -> pa.Array:
     return pc.replace_substring_regex(
         pc.replace_substring_regex(times, r"(\.\d*?)0+$", r"\1"), r"\.$", ""
     )
-
-
-def _clock(ticks: int, per: int) -> str:
-    """Hours, minutes and seconds of a time that need not be one of a day."""
-    seconds, fraction = divmod(abs(ticks), per)
-    sign = "-" if ticks < 0 else ""
-    digits = f"{fraction * (10**9 // per):09d}"
-    hours = seconds // 3600
-    minutes = seconds // 60 % 60
-    return f"{sign}{hours:02d}:{minutes:02d}:{seconds % 60:02d}.{digits}"
-
-
-def _duration(ticks: int, per: int) -> str:
-    """What `str` says of a `timedelta`, without its bounds."""
-    seconds, fraction = divmod(ticks, per)
-    days, seconds = divmod(seconds, _DAY_SECONDS)
-    text = f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-    if fraction:
-        digits = f"{fraction * (10**9 // per):09d}"
-        text += f".{digits.removesuffix('000')}"
-    return f"{days} day{'' if abs(days) == 1 else 's'}, {text}" if days else text

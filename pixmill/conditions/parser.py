@@ -122,6 +122,40 @@ class Source(NamedTuple):
     texts: dict[int, TextLiteral]
     """The text literals by their position."""
 
+    @classmethod
+    def blank_out(cls, text: str) -> "Source":
+        """Return `text` with its names and text literals replaced. Raises ValueError at the first
+        character that begins no token."""
+        names: dict[int, str] = {}
+        texts: dict[int, TextLiteral] = {}
+        parts: list[str] = []
+        at = 0
+        while at < len(text):
+            token = _TOKEN.match(text, at)
+            if token is None:
+                if text[at] in "\"'`":
+                    reason = f"a {text[at]} is not closed"
+                else:
+                    advice = _INSTEAD.get(text[at], ALLOWED)
+                    reason = f"{text[at]!r} has no meaning here; {advice}"
+                raise cls(text, "", names, texts).mistake(at, reason)
+            found = token[0]
+            if token["gap"]:
+                # Line breaks too: a condition may be a block of YAML.
+                parts.append(" " * len(found))
+            elif token["text"]:
+                quote = found[0]
+                value = found[1:-1].replace(f"\\{quote}", quote)
+                texts[at] = TextLiteral(token.end(), value)
+                parts.append('"' + "s" * (len(found) - 2) + '"')
+            elif token["name"]:
+                names[at] = found.strip("`")
+                parts.append(_KEYWORDS.get(found, "_" * len(found)))
+            else:
+                parts.append(found)
+            at = token.end()
+        return cls(text, "".join(parts), names, texts)
+
     def mistake(self, at: int, reason: str) -> ValueError:
         """Return the error about what is at position `at`, with the first 30 characters there."""
         shown = self.text[at : at + 30]
@@ -161,7 +195,7 @@ def read_structure(text: str) -> tuple[ast.expr, Source]:
         raise ValueError(
             f"has {len(text):,} characters; a condition has {MAX_CHARACTERS:,} at most"
         )
-    source = _blank_out(text)
+    source = Source.blank_out(text)
     try:
         tree = ast.parse(source.blanked, mode="eval").body
     except SyntaxError as error:
@@ -178,39 +212,6 @@ def read_structure(text: str) -> tuple[ast.expr, Source]:
         raise ValueError("is nested too deeply; split it into several conditions")
     source.restore(tree)
     return tree, source
-
-
-def _blank_out(text: str) -> Source:
-    """Split `text` into tokens; ValueError at the first character that begins none."""
-    names: dict[int, str] = {}
-    texts: dict[int, TextLiteral] = {}
-    parts: list[str] = []
-    at = 0
-    while at < len(text):
-        token = _TOKEN.match(text, at)
-        if token is None:
-            if text[at] in "\"'`":
-                reason = f"a {text[at]} is not closed"
-            else:
-                advice = _INSTEAD.get(text[at], ALLOWED)
-                reason = f"{text[at]!r} has no meaning here; {advice}"
-            raise Source(text, "", names, texts).mistake(at, reason)
-        found = token[0]
-        if token["gap"]:
-            # Line breaks too: a condition may be a block of YAML.
-            parts.append(" " * len(found))
-        elif token["text"]:
-            quote = found[0]
-            value = found[1:-1].replace(f"\\{quote}", quote)
-            texts[at] = TextLiteral(token.end(), value)
-            parts.append('"' + "s" * (len(found) - 2) + '"')
-        elif token["name"]:
-            names[at] = found.strip("`")
-            parts.append(_KEYWORDS.get(found, "_" * len(found)))
-        else:
-            parts.append(found)
-        at = token.end()
-    return Source(text, "".join(parts), names, texts)
 
 
 def check_truth(node: ast.expr, source: Source) -> None:

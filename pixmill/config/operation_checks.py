@@ -66,8 +66,22 @@ def check_points(section: Input, request: Request, made: SweepPoints) -> Problem
                     "neither of them",
                 )
     # Columns of the table complete the fields, so that only a row can be wrong.
-    if not section.field_columns:
-        yield from _check_conflicts(request, made)
+    can_conflict = any(map(has_conflicts, made.operations(request)))
+    if section.field_columns or not can_conflict:
+        return
+    # The first point that can't be sent is enough to be told of.
+    for point in made.points:
+        sent = made.request_at(point, request)
+        conflict = find_conflict(requested_operation(sent), sent.params)
+        if conflict and point.values:
+            values = dict(point.values)
+            yield ConfigProblem(
+                "sweep", f"the point {values} can't be sent: {conflict}"
+            )
+            return
+        if conflict:
+            yield ConfigProblem("request.params", conflict)
+            return
 
 
 def _check_images(operation: Operation, section: Input) -> Problems:
@@ -110,21 +124,3 @@ def _describe_images(rule: InputImages) -> str:
     if rule.least == rule.most:
         return counted(rule.least, "image")
     return f"{rule.least} to {counted(rule.most, 'image')}"
-
-
-def _check_conflicts(request: Request, made: SweepPoints) -> Problems:
-    """Yield the first point whose fields contradict each other."""
-    if not any(map(has_conflicts, made.operations(request))):
-        return
-    for point in made.points:
-        sent = made.request_at(point, request)
-        conflict = find_conflict(requested_operation(sent), sent.params)
-        if conflict and point.values:
-            values = dict(point.values)
-            yield ConfigProblem(
-                "sweep", f"the point {values} can't be sent: {conflict}"
-            )
-            return
-        if conflict:
-            yield ConfigProblem("request.params", conflict)
-            return

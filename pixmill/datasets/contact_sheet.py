@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -83,6 +83,38 @@ class _SheetLayout(NamedTuple):
     top: int
     """Where the first line begins: below the title and the labels of the columns."""
 
+    @classmethod
+    def measure(
+        cls,
+        figures: Sequence[Figure],
+        side: int,
+        *,
+        title: str,
+        column_labels: Sequence[str],
+        row_labels: Sequence[str],
+    ) -> Self:
+        """Find out how large everything is that depends on what is drawn."""
+        text = max(11, side // 16)
+        gap = max(4, side // 20)
+        # The tallest picture decides, so that lines of landscapes have no empty bands.
+        shapes = filter(None, (figure.shape() for figure in figures))
+        height = round(side * max(shapes, default=1.0))
+        top = gap
+        if title:
+            top += text * 2
+        if column_labels:
+            top += text * 2
+        left = gap
+        if row_labels:
+            font = _font_for("".join(row_labels), text)
+            widest = max(font.getlength(label) for label in row_labels)
+            # A prompt as a label is not as wide as all pictures together.
+            left += min(round(widest), side) + gap
+        caption = 0
+        if any(figure.caption for figure in figures):
+            caption = text * 7 // 4
+        return cls(side, height, gap, text, caption, left, top)
+
     def corner(self, at: int, columns: int) -> tuple[int, int]:
         """Return where the picture with the index `at` has its upper left corner."""
         down, across = divmod(at, columns)
@@ -109,8 +141,12 @@ def draw_contact_sheet(
     """
     if not figures:
         raise ValueError("a contact sheet needs a figure")
-    measures = _measure(
-        figures, side, title=title, column_labels=column_labels, row_labels=row_labels
+    measures = _SheetLayout.measure(
+        figures,
+        side,
+        title=title,
+        column_labels=column_labels,
+        row_labels=row_labels,
     )
     x, y = measures.corner(len(figures) - 1, columns)
     width = measures.corner(columns - 1, columns)[0] + side + measures.gap
@@ -144,37 +180,6 @@ def jpeg_of(sheet: Image.Image) -> bytes:
     file = BytesIO()
     sheet.save(file, "JPEG", quality=82, optimize=True)
     return file.getvalue()
-
-
-def _measure(
-    figures: Sequence[Figure],
-    side: int,
-    *,
-    title: str,
-    column_labels: Sequence[str],
-    row_labels: Sequence[str],
-) -> _SheetLayout:
-    """Find out how large everything is that depends on what is drawn."""
-    text = max(11, side // 16)
-    gap = max(4, side // 20)
-    # The tallest picture decides, so that lines of landscapes have no empty bands.
-    shapes = filter(None, (figure.shape() for figure in figures))
-    height = round(side * max(shapes, default=1.0))
-    top = gap
-    if title:
-        top += text * 2
-    if column_labels:
-        top += text * 2
-    left = gap
-    if row_labels:
-        font = _font_for("".join(row_labels), text)
-        widest = max(font.getlength(label) for label in row_labels)
-        # A prompt as a label is not as wide as all pictures together.
-        left += min(round(widest), side) + gap
-    caption = 0
-    if any(figure.caption for figure in figures):
-        caption = text * 7 // 4
-    return _SheetLayout(side, height, gap, text, caption, left, top)
 
 
 def _draw_figure(

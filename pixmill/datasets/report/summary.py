@@ -229,6 +229,56 @@ class _Counts:
             calls = self.runs.setdefault(name, _RunCalls())
             calls.add(*(values[here] for values in of_rows))
 
+    def summarize(
+        self,
+        axes: tuple[ReportAxis, ...],
+        distributions: Distributions,
+    ) -> Summary:
+        """Return what a report shows of the rows that were counted."""
+        seconds = 0.0
+        last_run: LastRun | None = None
+        latencies = [np.empty(0, np.float32)]
+        for run in self.runs.values():
+            ends, of_run = run.drop_repeated()
+            # A call that got no answer has no latency.
+            latencies.append(of_run[np.isfinite(of_run)])
+            ends -= run.began
+            lasted = int(ends[-1]) / 1e6
+            seconds += lasted
+            began = run.began / 1e6
+            # By its end: a run that began before may still have paid after all others.
+            if last_run is None or began + lasted > last_run.began + last_run.seconds:
+                last_run = LastRun(began, lasted, ends)
+        latency = np.concatenate(latencies)
+        first = min((run.began for run in self.runs.values()), default=None)
+        return Summary(
+            jobs=self.jobs,
+            status=dict(self.status),
+            missing=self.missing,
+            failures=tuple(
+                Failure(code, count, self.messages[code])
+                for code, count in self.codes.most_common()
+            ),
+            spent=self.spent.spent(),
+            axis_costs=self.axis_costs(axes),
+            # Only if all of it is: with a single real call the cost is money.
+            simulated=self.providers == {"simulator"},
+            providers=tuple(sorted(self.providers)),
+            req_keys=tuple(sorted(self.req_keys)),
+            calls_from=first / 1e6 if first is not None else None,
+            seconds=seconds,
+            latency={
+                percentile: float(np.percentile(latency, percentile)) / 1000
+                for percentile in PERCENTILES
+            }
+            if len(latency)
+            else {},
+            last_run=last_run,
+            axes=axes,
+            scores=distributions.of_scores(),
+            over_axes=distributions.over_axes(),
+        )
+
     def axis_costs(
         self,
         axes: Sequence[ReportAxis],
@@ -263,7 +313,7 @@ def summarize(dataset: pq.ParquetFile, meaning: DatasetColumns) -> Summary:
         for column, of_axis in texts.items():
             counts.at_values.setdefault(column, CostCounts()).add(own, of_axis)
         distributions.add(batch, texts)
-    return _summary(counts, axes, distributions)
+    return counts.summarize(axes, distributions)
 
 
 def _count_values(column: pa.Array) -> dict[str, int]:
@@ -273,51 +323,3 @@ def _count_values(column: pa.Array) -> dict[str, int]:
 def _micros(column: pa.Array) -> NDArray[np.int64]:
     micros = column.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
     return micros.to_numpy()  # type: ignore[no-any-return]
-
-
-def _summary(
-    counts: _Counts, axes: tuple[ReportAxis, ...], distributions: Distributions
-) -> Summary:
-    seconds = 0.0
-    last_run: LastRun | None = None
-    latencies = [np.empty(0, np.float32)]
-    for run in counts.runs.values():
-        ends, of_run = run.drop_repeated()
-        # A call that got no answer has no latency.
-        latencies.append(of_run[np.isfinite(of_run)])
-        ends -= run.began
-        lasted = int(ends[-1]) / 1e6
-        seconds += lasted
-        began = run.began / 1e6
-        # By its end: a run that began before may still have paid after all others.
-        if last_run is None or began + lasted > last_run.began + last_run.seconds:
-            last_run = LastRun(began, lasted, ends)
-    latency = np.concatenate(latencies)
-    first = min((run.began for run in counts.runs.values()), default=None)
-    return Summary(
-        jobs=counts.jobs,
-        status=dict(counts.status),
-        missing=counts.missing,
-        failures=tuple(
-            Failure(code, count, counts.messages[code])
-            for code, count in counts.codes.most_common()
-        ),
-        spent=counts.spent.spent(),
-        axis_costs=counts.axis_costs(axes),
-        # Only if all of it is: with a single real call the cost is money.
-        simulated=counts.providers == {"simulator"},
-        providers=tuple(sorted(counts.providers)),
-        req_keys=tuple(sorted(counts.req_keys)),
-        calls_from=first / 1e6 if first is not None else None,
-        seconds=seconds,
-        latency={
-            percentile: float(np.percentile(latency, percentile)) / 1000
-            for percentile in PERCENTILES
-        }
-        if len(latency)
-        else {},
-        last_run=last_run,
-        axes=axes,
-        scores=distributions.of_scores(),
-        over_axes=distributions.over_axes(),
-    )
