@@ -37,6 +37,19 @@ class ScorerSource(NamedTuple):
             raise ImportError(f"there is no module {self.place!r}")
         return Path(spec.origin)
 
+    def find_version(self, text: bytes) -> str | None:
+        """Return the constant that `text`, which its file says, assigns to `function.version`.
+
+        Raises SyntaxError or ValueError where that can't be read.
+        """
+        for statement in ast.parse(text).body:
+            if not isinstance(statement, ast.Assign):
+                continue
+            names = [ast.unparse(target) for target in statement.targets]
+            if names == [f"{self.function}.version"]:
+                return str(ast.literal_eval(statement.value))
+        return None
+
 
 def find_scorer(
     name: str,
@@ -68,8 +81,7 @@ def version_of(
     `function.version = "2"`, else a hash of the file. Raises UserError where that can't be read."""
     try:
         text = source.find_file().read_bytes()
-        module = ast.parse(text)
-        version = _declared_version(module, source.function)
+        version = source.find_version(text)
     except (OSError, ImportError, ValueError, SyntaxError) as error:
         raise UserError(
             f"quality.scorers.{name}: {source.place} can't be read: {error}",
@@ -94,17 +106,3 @@ def load_scorer(source: ScorerSource) -> Callable[..., Any]:
     for name in source.function.split("."):
         found = getattr(found, name)
     return found  # type: ignore[no-any-return]
-
-
-def _declared_version(
-    module: ast.Module,
-    function: str,
-) -> str | None:
-    """Return the constant that the file assigns to `function.version`."""
-    for statement in module.body:
-        if not isinstance(statement, ast.Assign):
-            continue
-        names = [ast.unparse(target) for target in statement.targets]
-        if names == [f"{function}.version"]:
-            return str(ast.literal_eval(statement.value))
-    return None
