@@ -21,6 +21,24 @@ SCORE_WIDTH = 320
 SCORE_HEIGHT = 96
 """Of the chart of a score: two of them are side by side."""
 
+_ROUND_TIMES = (
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    1200,
+    1800,
+    3600,
+    7200,
+    10800,
+    21600,
+    43200,
+    86400,
+)
+"""Seconds between two marks of a scale of time."""
+
 _BUCKETS = 40
 _MOST_CODES = 12
 _LONGEST_LABEL = 24
@@ -155,8 +173,8 @@ def throughput(run: LastRun) -> Throughput:
     return Throughput(
         bars=bars,
         across=tuple(
-            Tick(WIDTH * part, duration(seconds * part) if part else "0")
-            for part in (0, 0.25, 0.5, 0.75, 1)
+            Tick(WIDTH * moment / seconds, duration(moment) if moment else "0")
+            for moment in _time_steps(seconds)
         ),
         up=tuple(Tick(HEIGHT * (1 - step / top), short(step)) for step in steps),
         unit="per minute" if per == 60 else "per second",
@@ -298,11 +316,6 @@ def spreads(summary: Summary) -> list[dict[str, Any]]:
     return found
 
 
-def label_width(rows: list[Row]) -> float:
-    """Return how much room the labels of a chart of lines need."""
-    return 24 + 8 * max(len(row.label) for row in rows)
-
-
 def shares(status: Mapping[str, int]) -> list[Bar]:
     """Draw the statuses that there are as parts of one bar, successes first."""
     total = sum(status.values()) or 1
@@ -325,6 +338,22 @@ def _scale_steps(highest: float) -> list[float]:
     least = rough * 0.999
     step = next(size * by for by in (1, 2, 2.5, 5, 10) if size * by >= least)
     count = math.ceil(highest / step * 0.999) + 1
+    return [step * at for at in range(count)]
+
+
+def _time_steps(seconds: float) -> list[float]:
+    """Return three to six round moments of a run: 0, 30 s, 60 s, 90 s and 2 min of 130 s."""
+    # Marks nearer than a millisecond would read alike.
+    rough = max(seconds / 5, 1e-3)
+    # As in `_scale_steps`.
+    least = rough * 0.999
+    if seconds < 60:
+        size = 10 ** math.floor(math.log10(rough))
+        step = next(size * by for by in (1, 2, 5, 10) if size * by >= least)
+    else:
+        days = 86400.0 * math.ceil(rough / 86400)
+        step = next((size for size in _ROUND_TIMES if size >= least), days)
+    count = math.floor(seconds / step * 1.001) + 1
     return [step * at for at in range(count)]
 
 

@@ -227,7 +227,7 @@ def render_page(
         in_figures=in_figures,
         counted=counted,
         duration=duration,
-        style=_asset("report.css") + _asset("print.css"),
+        style=page_style() + _asset("figures.css") + _asset("print.css"),
         scripts=scripts,
         csp_hash=_csp_hash,
     )
@@ -276,7 +276,7 @@ def compare_page(**figures: Any) -> str:
     """Return the page of two datasets, from what its template names."""
     return load_template("compare.html.j2").render(
         **figures,
-        style=_asset("report.css") + _asset("compare.css"),
+        style=page_style() + _asset("figures.css") + _asset("compare.css"),
         script=_asset("compare.js"),
         csp_hash=_csp_hash,
     )

@@ -12,7 +12,8 @@ const jobDialog = (() => {
     dialog.replaceChildren(pictures(job), panel(job));
     if (!dialog.open) dialog.showModal();
     // The element that had the focus is gone: keys go nowhere until another has it.
-    const again = [...dialog.querySelectorAll(".controls button:enabled")].find((button) => button.ariaLabel === pressed);
+    // Not every button has a label, and neither has what was in focus before the first job.
+    const again = pressed ? [...dialog.querySelectorAll(".controls button:enabled")].find((button) => button.ariaLabel === pressed) : null;
     (again ?? dialog.querySelector("h2")).focus();
     dialog.querySelector(".facts").scrollTop = 0;
     preload(next(1));

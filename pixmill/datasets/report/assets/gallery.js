@@ -96,14 +96,16 @@ const gallery = (() => {
 
   // Measures the wall and draws all cards anew.
   function lay() {
-    const room = wall.clientWidth - 2 * GAP;
+    // In line with the controls above, which are nearer to the edge on a phone.
+    const edge = Number.parseFloat(getComputedStyle(bar).paddingLeft);
+    const room = wall.clientWidth - 2 * edge;
     const least = (sizeFrom("card", 120, 520) || 220) * (paired ? 1.7 : 1);
     const columns = Math.max(1, Math.floor((room + GAP) / (least + GAP)));
     const width = Math.floor((room - GAP * (columns - 1)) / columns);
     // As high as most pictures are; whatever is much taller would push the words out of sight.
     const shape = jobs.shape();
     const height = Math.round((paired ? width / 2 : width) * Math.max(0.4, Math.min(1.5, shape ?? 1))) + WORDS;
-    measures = { columns, width, height, shape };
+    measures = { columns, width, height, shape, edge };
     shown.clear();
     list.replaceChildren(...(found.length ? [] : [nothing()]));
     list.style.height = `${Math.ceil(found.length / columns) * (height + GAP) + GAP}px`;
@@ -130,7 +132,7 @@ const gallery = (() => {
 
   function card(at) {
     const job = found[at];
-    const { columns, width, height } = measures;
+    const { columns, width, height, edge } = measures;
     const open = make("button", {
       type: "button",
       class: paired ? "open pair" : "open",
@@ -144,7 +146,7 @@ const gallery = (() => {
     const element = make("li", { class: "card", "aria-setsize": found.length, "aria-posinset": at + 1 }, open, starButton(job), words(job));
     element.style.width = `${width}px`;
     element.style.height = `${height}px`;
-    element.style.left = `${GAP + (at % columns) * (width + GAP)}px`;
+    element.style.left = `${edge + (at % columns) * (width + GAP)}px`;
     element.style.top = `${GAP + Math.floor(at / columns) * (height + GAP)}px`;
     return element;
   }

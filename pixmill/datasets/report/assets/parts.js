@@ -49,7 +49,7 @@ function blank(job) {
   return make(
     "span",
     { class: `blank is-${status === "succeeded" ? (quiet && !jobs.get("file", job) ? "quiet" : "missing") : status}` },
-    make("b", {}, words),
+    make("b", {}, breakable(words)),
     remark && remark !== words ? make("span", {}, remark) : null,
   );
 }

@@ -119,7 +119,7 @@ const spreads = (() => {
         choice("over", axes.map((path) => [path, axisName(path)]), axis, (path) => state.set({ over: path })),
       ),
       chart(plot),
-      table(plot),
+      make("div", { class: "wide" }, table(plot)),
     );
   }
 

@@ -75,3 +75,8 @@ def test_picks_say_which_candidate_is_meant_so_that_it_can_be_rejected(
     again = run_config(project.path)
     assert again["calls"] == 1
     assert [row["candidate"] for row in results(again)] == [0, 1]
+    # Opened by its address, a job waits for a decision: Enter and Space reject nothing.
+    linked = open_report(write_report(config), "view=gallery&job=1")
+    linked.page.keyboard.press("Enter")
+    linked.page.keyboard.press("Space")
+    assert linked.texts("[data-reject]") == ["Reject"]

@@ -198,6 +198,25 @@ def test_the_only_call_of_a_run_is_in_a_bar_whenever_it_ended(micros: int) -> No
     assert [bar.height > 0 for bar in drawn.bars].count(True) == 1
 
 
+@pytest.mark.parametrize(
+    ("seconds", "read"),
+    [
+        (0.001, ["0", "1 ms"]),
+        (0.69, ["0", "200 ms", "400 ms", "600 ms"]),
+        (7.5, ["0", "2 s", "4 s", "6 s"]),
+        (130, ["0", "30 s", "60 s", "90 s", "2 min"]),
+        (9_000, ["0", "30 min", "60 min", "90 min", "2 h 00 min", "2 h 30 min"]),
+    ],
+)
+def test_the_scale_of_time_has_round_moments_each_read_once(
+    seconds: float, read: list[str]
+) -> None:
+    ends = np.array([int(seconds * 1e6)])
+    drawn = charts.throughput(LastRun(0.0, seconds, ends))
+    assert [tick.label for tick in drawn.across] == read
+    assert all(0 <= tick.at <= charts.WIDTH for tick in drawn.across)
+
+
 def test_shares_of_outcomes_fill_the_bar() -> None:
     bars = charts.shares({"failed": 1, "succeeded": 3})
     assert [(bar.label, bar.value) for bar in bars] == [

@@ -212,6 +212,11 @@ def test_any_measure_is_drawn_over_any_axis(page: Path, open_report: Open) -> No
     again = open_report(page, report.state, viewport={"width": 400, "height": 800})
     assert again.texts(shown) == report.texts(shown)
     assert again.page.evaluate("document.documentElement.scrollWidth") == 400
+    # A table that is wider than a phone scrolls by itself, and no word of it is a column of letters.
+    assert again.page.locator("#summary .figures").evaluate(
+        "figures => figures.scrollWidth <= figures.clientWidth"
+    )
+    assert again.page.locator("#spreads tbody th").first.bounding_box()["height"] < 50
 
 
 @pytest.mark.slow
