@@ -13,7 +13,7 @@ from pixmill.errors import PixmillError
 from pixmill.execution.prepare import prepare_flow_run
 from pixmill.execution.run_summary import RunSummary
 from pixmill.execution.worker_pool import check_installed
-from pixmill.memory import keep_less, keep_little
+from pixmill.memory import keep_less_memory, keep_little_memory
 from pixmill.signals import graceful_shutdown
 from tasks.publish_dataset import publish_dataset
 from tasks.show_results import show_results
@@ -42,16 +42,15 @@ def generate_dataset(
     deployed = runtime.deployment.id is not None
     if deployed:
         # The process of a deployment's run does nothing else.
-        keep_little()
-        keep_less()
-    typed = overrides or []
+        keep_little_memory()
+        keep_less_memory()
+    given = overrides or []
     try:
-        prepared_by = prepare_flow_run(
-            config, overrides, limit, new_store=new_store, deployed=deployed
-        )
         with (
             forward_logs(),
-            prepared_by as prepared,
+            prepare_flow_run(
+                config, overrides, limit, new_store=new_store, deployed=deployed
+            ) as prepared,
             graceful_shutdown(prepared.interrupt),
         ):
             check_installed(prepared.config.execution)
@@ -62,7 +61,7 @@ def generate_dataset(
             show_results(run.run_id, summary)
             settings = prepared.config
             currency = None if settings.simulated else settings.budget.currency
-            command = RunSummary(**summary).next_command(config, typed)
+            command = RunSummary(**summary).next_command(config, given)
             # Prefect's decorators and states are of no type that says what they return.
             state: dict[str, Any] = run_state(
                 summary, currency, command, deployed=deployed
@@ -71,5 +70,5 @@ def generate_dataset(
     except PixmillError as error:
         if not deployed:
             raise
-        command = RunSummary().next_command(config, typed)
+        command = RunSummary().next_command(config, given)
         return failure_state(error, command)  # type: ignore[no-any-return]

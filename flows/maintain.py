@@ -22,7 +22,7 @@ def maintain_dataset(config: str, overrides: list[str] | None = None) -> dict[st
     `overrides` are `--set` entries.
     """
     deployed = runtime.deployment.id is not None
-    typed = cli_arguments(config, overrides or [])
+    arguments = cli_arguments(config, overrides or [])
     try:
         settings = load_deployment_config(config, overrides or [], deployed=deployed)
         with forward_logs():
@@ -30,10 +30,10 @@ def maintain_dataset(config: str, overrides: list[str] | None = None) -> dict[st
             verified = verify_dataset(settings)
         # Prefect's decorators and states are of no type that says what they return.
         state: dict[str, Any] = maintenance_state(
-            repaired, verified, typed, deployed=deployed
+            repaired, verified, arguments, deployed=deployed
         )
     except PixmillError as error:
         if not deployed:
             raise
-        return failure_state(error, f"pixmill verify {typed}")  # type: ignore[no-any-return]
+        return failure_state(error, f"pixmill verify {arguments}")  # type: ignore[no-any-return]
     return state

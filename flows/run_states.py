@@ -69,14 +69,14 @@ def failure_state(error: PixmillError, command: str) -> Any:
 def maintenance_state(
     repaired: Mapping[str, Any],
     verified: Mapping[str, Any],
-    typed: str,
+    arguments: str,
     *,
     deployed: bool,
 ) -> Any:
     """Return the state of a repair and the verification after it; its result is what
     both said.
 
-    `typed` is the config as it is typed after a command. Images that are lost are known
+    `arguments` are the config and its overrides, as they follow a command. Images that are lost are known
     to be, and no damage.
     """
     missing = f"{repaired['image_pending']:,} pending, {repaired['image_lost']:,} lost"
@@ -94,7 +94,7 @@ def maintenance_state(
         )
     return _state(
         kind,
-        f"{said}; next: pixmill {command} {typed}",
+        f"{said}; next: pixmill {command} {arguments}",
         {"repair": repaired, "verify": verified},
         deployed,
     )

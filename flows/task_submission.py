@@ -45,14 +45,14 @@ def name_rows(chunk: list[Job]) -> str:
 
 def _open_task_runner(run: ActiveRun) -> AbstractContextManager[Submit]:
     if run.config.execution.engine == "threads":
-        return _submit_here(run)
+        return _submit_to_threads(run)
     from flows.dask_runner import submit_to_dask  # an extra
 
     return submit_to_dask(run, cast(WorkerPool, run.executor))
 
 
 @contextmanager
-def _submit_here(run: ActiveRun) -> Iterator[Submit]:
+def _submit_to_threads(run: ActiveRun) -> Iterator[Submit]:
     def submit(chunk: list[Job]) -> Future:
         jobs: Any = quote(chunk)  # Prefect need not look for futures inside
         future: PrefectFuture[ChunkCounts] = cv_process.submit(

@@ -27,7 +27,7 @@ which `mallopt` knows the option, and its value."""
 _BLOCK_WHILE_PAYING = 256 << 10
 
 
-def keep_little() -> None:
+def keep_little_memory() -> None:
     """Let this process, and those that it starts, give back what they free.
 
     For processes that are pixmill's alone: it changes how every other library in them takes memory.
@@ -45,8 +45,8 @@ def keep_little() -> None:
         _set_option(variable, option, value)
 
 
-def keep_less() -> None:
-    """Let a process that pays keep less than `keep_little` does.
+def keep_less_memory() -> None:
+    """Let a process that pays keep less memory than `keep_little_memory` does.
 
     It holds Prefect as well, some 100 MB, and publishes at the end. Blocks from 256 KB on go back at
     once, for which the system needs a tenth of a publication's time.

@@ -35,7 +35,7 @@ from pixmill.cli import (
 from pixmill.cli.console import echo, exit_process, print_error, show_warnings
 from pixmill.cli.pandas_block import block_pandas
 from pixmill.errors import PixmillError, UserError
-from pixmill.memory import keep_little
+from pixmill.memory import keep_little_memory
 from pixmill.redaction import redact_logs, shown_traceback
 from pixmill.signals import EXIT_INTERRUPTED
 
@@ -106,7 +106,7 @@ app.command("simulate")(simulate.simulate)
 def main() -> None:
     """Run the command line. A user's mistake exits 2 without a traceback, an internal error 1."""
     block_pandas()
-    keep_little()
+    keep_little_memory()
     # A million rows are many objects and no cycles: looking for cycles among them took a tenth of the time.
     gc.set_threshold(100_000, 50, 50)
     redact_logs()

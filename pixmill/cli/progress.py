@@ -113,7 +113,7 @@ def plain_line(now: "Progress") -> str:
         f"{count:,} {in_words(name)}" for name, count in now.done.items()
     )
     parts = [
-        f"{sum(now.done.values()):,}/{now.to_pay:,}",
+        f"{sum(now.done.values()):,}/{now.to_do:,}",
         counts or "starting",
         f"{now.cached:,} cached",
         f"{now.in_flight} in flight",
@@ -157,8 +157,8 @@ def block(now: "Progress") -> "RenderableType":
     done = sum(now.done.values())
     top = Table.grid(padding=(0, 1))
     top.add_row(
-        ProgressBar(total=max(now.to_pay, 1), completed=done, width=40),
-        Text(f"{done:,} / {now.to_pay:,}", style="bold"),
+        ProgressBar(total=max(now.to_do, 1), completed=done, width=40),
+        Text(f"{done:,} / {now.to_do:,}", style="bold"),
         Text(_eta(now), style="cyan"),
     )
     good = now.done["succeeded"]

@@ -301,9 +301,9 @@ def _run_flow(run: "PreparedRun", order: RunRequest) -> "RunSummary":
     prefer_own_packages()
     from flows.generate import generate_dataset
     from pixmill.cli.progress import show_progress
-    from pixmill.memory import keep_less
+    from pixmill.memory import keep_less_memory
 
-    keep_less()
+    keep_less_memory()
     # The end of a run waits for the thread of the heartbeats, which sleeps for whole
     # seconds. Whoever waits for them sets how often they come.
     no_heartbeats = temporary_settings(

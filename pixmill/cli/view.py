@@ -34,11 +34,11 @@ def view(
 
     Read-only and on this machine alone; the address has a token. Ctrl-C ends it.
     """
-    from pixmill.memory import keep_less
+    from pixmill.memory import keep_less_memory
     from pixmill.view.server import serve
 
     folder = _find_folder(store)
-    keep_less()
+    keep_less_memory()
 
     def show(address: str) -> None:
         echo(f"{folder} at {address}   (Ctrl-C ends it)")

@@ -8,7 +8,7 @@ up in the ledger.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -134,6 +134,51 @@ class _Found(NamedTuple):
     """[position]: whether the outcome of the key there was taken."""
 
 
+class _Located(NamedTuple):
+    """Where jobs are that were looked for by how their keys begin; arrays are [prefix]."""
+
+    rows: NDArray[np.int64]
+    """The first row of the dataset whose key begins so, any row where there is none."""
+    is_here: NDArray[np.bool_]
+    is_changed: NDArray[np.bool_]
+    """Whether something was written to a job with such a key since."""
+
+
+class _JobIndex:
+    """Finds the rows of a dataset by how their job keys begin.
+
+    `prefixes` are those of all rows, 0 where a row has no job; `changed` those of jobs to which something was
+    written since.
+    """
+
+    def __init__(
+        self, prefixes: NDArray[np.uint64], changed: NDArray[np.uint64]
+    ) -> None:
+        # Stable, so that of rows with one key the first is found: it alone has the cost.
+        self._rows = np.argsort(prefixes, kind="stable").astype(np.uint32)
+        self._sorted = prefixes[self._rows]
+        self._is_changed = np.isin(self._sorted, changed)
+
+    @property
+    def jobs(self) -> NDArray[np.uint64]:
+        """How the keys of all jobs begin, each once."""
+        return np.unique(self._sorted[self._sorted != NO_PREFIX])
+
+    def locate(self, prefixes: NDArray[np.uint64]) -> _Located:
+        """Find the jobs whose keys begin with these `prefixes`."""
+        if not len(self._sorted):
+            nowhere = np.zeros(len(prefixes), np.bool_)
+            return _Located(nowhere.astype(np.int64), nowhere, nowhere)
+        at = search_sorted(self._sorted, prefixes)
+        # What comes behind all others is compared with any of them.
+        at[at == len(self._sorted)] = 0
+        return _Located(
+            rows=self._rows[at].astype(np.int64),
+            is_here=(self._sorted[at] == prefixes) & (prefixes != NO_PREFIX),
+            is_changed=self._is_changed[at],
+        )
+
+
 class PublishedOutcomes:
     """Takes outcomes from the dataset at `path`, but for jobs whose keys begin like one of
     `changed`. Of those that are taken it has the columns `scores` as well.
@@ -164,12 +209,7 @@ class PublishedOutcomes:
         for group in range(len(groups)):
             keys = self._file.read_row_group(group, columns=[key])
             prefixes.append(digit_prefixes(keys[key]))
-        # [row]: how its job key begins, 0 where it has none.
-        whole = np.concatenate(prefixes)
-        # Stable, so that of rows with one key the first is found: it alone has the cost.
-        self._rows = np.argsort(whole, kind="stable").astype(np.uint32)
-        self._sorted = whole[self._rows]
-        self._is_changed = np.isin(self._sorted, changed)
+        self._index = _JobIndex(np.concatenate(prefixes), changed)
 
     def outcomes(
         self, ledger: Ledger, keys: Sequence[str | None], places: Sequence[int]
@@ -183,53 +223,41 @@ class PublishedOutcomes:
         if found is None:
             yield from ledger.outcomes(keys, places)
             return
-        others = np.flatnonzero(~found.is_taken)
-        if not len(others):
+        if found.is_taken.all():
             yield found.outcomes
             return
-        listed = others.tolist()
-        asked_keys = [keys[at] for at in listed]
-        asked_places = [places[at] for at in listed] if places else []
-        begin = 0
-        asked = 0
-        for part in ledger.outcomes(asked_keys, asked_places):
-            here = others[asked : asked + part.num_rows]
-            asked += part.num_rows
-            # Up to the next one that is still to be looked up.
-            end = int(others[asked]) if asked < len(others) else len(keys)
-            positions = np.arange(end - begin)
-            positions[here - begin] = len(positions) + np.arange(part.num_rows)
-            taken = found.outcomes.slice(begin, end - begin)
-            part = self._with_scores(part, found.outcomes.take(pa.array(here)))
-            both = pa.concat_tables([taken, part]).combine_chunks()
-            yield both.take(pa.array(positions))
-            begin = end
+        others = np.flatnonzero(~found.is_taken)
+        asked = others.tolist()
+        parts = ledger.outcomes(
+            [keys[at] for at in asked], [places[at] for at in asked] if places else []
+        )
+        if self.scores:
+            published = found.outcomes.take(pa.array(others))
+            parts = self._with_scores(parts, published)
+        yield from _merge(found.outcomes, found.is_taken, parts)
 
     def _find(self, keys: Sequence[str | None]) -> _Found | None:
         """Return the outcomes of `keys` that are here; `None` where the ledger is to be asked for
         all of them."""
-        if not len(self._sorted):
-            return None
-        at, is_here = self._locate(key_prefixes(pack_keys(keys)))
-        rows = self._rows[at].astype(np.int64)
+        rows, is_here, is_changed = self._index.locate(key_prefixes(pack_keys(keys)))
         groups = np.searchsorted(self._begins, rows, side="right") - 1
-        is_unchanged = is_here & ~self._is_changed[at]
+        is_unchanged = is_here & ~is_changed
         used, counts = np.unique(groups[is_unchanged], return_counts=True)
         used = np.sort(used[np.argsort(-counts)][:_GROUPS])
         if not len(used) or self._is_long[used].any():
             return None
         is_here &= np.isin(groups, used)
         tables = self._read(used)
-        # Where the rows of each group are in all of them together.
+        together = pa.concat_tables(tables).combine_chunks()
+        # Where the rows of each group begin in all of them together.
         begins = np.zeros(len(self._begins), np.int64)
         begins[used] = np.cumsum([0, *(table.num_rows for table in tables[:-1])])
-        positions = begins[groups] + rows - self._begins[groups]
-        together = pa.concat_tables(tables).combine_chunks()
-        if is_here.all() and (np.diff(positions) == 1).all():
+        rows_together = begins[groups] + rows - self._begins[groups]
+        if is_here.all() and (np.diff(rows_together) == 1).all():
             # As in a table that nobody has changed: no cell is copied.
-            published = together.slice(int(positions[0]), len(positions))
+            published = together.slice(int(rows_together[0]), len(rows_together))
         else:
-            published = together.take(pa.array(positions, mask=~is_here))
+            published = together.take(pa.array(rows_together, mask=~is_here))
         is_complete = pc.and_(
             pc.equal(published["status"], State.SUCCEEDED.value),
             pc.is_null(published["error_code"]),
@@ -244,35 +272,29 @@ class PublishedOutcomes:
             outcomes = outcomes.append_column(name, published[name])
         return _Found(outcomes, is_taken & is_unchanged)
 
-    def _locate(
-        self, prefixes: NDArray[np.uint64]
-    ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """Return [prefix] where in `_sorted`, which must not be empty, each of `prefixes` is, and whether it
-        is there at all."""
-        at = search_sorted(self._sorted, prefixes)
-        # What comes behind all others is compared with any of them.
-        at[at == len(self._sorted)] = 0
-        return at, (self._sorted[at] == prefixes) & (prefixes != NO_PREFIX)
-
-    def _with_scores(self, outcomes: pa.Table, published: pa.Table) -> pa.Table:
-        """Return `outcomes` of the ledger with the scores of the dataset, which has `published` for the same jobs:
-        they are about images, whatever else was written to a job."""
-        if not self.scores:
-            return outcomes
-        now = first_image_hashes(outcomes)
-        are_known = pc.equal(now, first_image_hashes(published))
-        for name in self.scores:
-            # One that is not there may have come since: the image was new to that dataset.
-            are_known = pc.and_(are_known, pc.is_valid(published[name]))
-        outcomes = outcomes.append_column(ARE_KNOWN, pc.fill_null(are_known, False))
-        for name in self.scores:
-            outcomes = outcomes.append_column(name, published[name])
-        return outcomes
+    def _with_scores(
+        self, parts: Iterable[pa.Table], published: pa.Table
+    ) -> Iterator[pa.Table]:
+        """Yield `parts` of the ledger's outcomes with the scores of the dataset, which has `published` for the
+        same jobs: they are about images, whatever else was written to a job."""
+        start = 0
+        for outcomes in parts:
+            before = published.slice(start, outcomes.num_rows)
+            start += outcomes.num_rows
+            now = first_image_hashes(outcomes)
+            are_known = pc.equal(now, first_image_hashes(before))
+            for name in self.scores:
+                # One that is not there may have come since: the image was new to that dataset.
+                are_known = pc.and_(are_known, pc.is_valid(before[name]))
+            outcomes = outcomes.append_column(ARE_KNOWN, pc.fill_null(are_known, False))
+            for name in self.scores:
+                outcomes = outcomes.append_column(name, before[name])
+            yield outcomes
 
     @property
     def jobs(self) -> NDArray[np.uint64]:
         """How the keys of all jobs of the dataset begin, each once."""
-        return np.unique(self._sorted[self._sorted != NO_PREFIX])
+        return self._index.jobs
 
     def compared_images(self, keys: NDArray[np.uint8]) -> pa.Array:
         """Return [key] the SHA-256 of the first image of the job with each of `keys` [key, byte]; null where
@@ -280,10 +302,8 @@ class PublishedOutcomes:
 
         Raises OSError or ArrowException.
         """
-        if not len(self._sorted):
-            return pa.nulls(len(keys), pa.string())
-        at, is_here = self._locate(key_prefixes(keys))
-        rows = pa.array(self._rows[at], mask=~is_here)
+        found = self._index.locate(key_prefixes(keys))
+        rows = pa.array(found.rows, mask=~found.is_here)
         return self._all_compared_images.take(rows)
 
     @cached_property
@@ -310,10 +330,10 @@ class PublishedOutcomes:
     def are_scored(self, keys: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Mark which of `keys` [key, byte] are jobs none of whose images lacks a score: they are in a
         dataset of which that is known, and nothing was written to them since."""
-        if not self._is_scored or not len(self._sorted):
+        if not self._is_scored:
             return np.zeros(len(keys), np.bool_)
-        at, is_here = self._locate(key_prefixes(keys))
-        return np.asarray(is_here & ~self._is_changed[at])
+        found = self._index.locate(key_prefixes(keys))
+        return np.asarray(found.is_here & ~found.is_changed)
 
     def _read(self, groups: NDArray[np.intp]) -> list[pa.Table]:
         """Return the columns `_READ` of row groups; they are kept for the next batch."""
@@ -336,6 +356,29 @@ class PublishedOutcomes:
             for column in columns
             if column.path_in_schema.partition(".")[0] in names
         )
+
+
+def _merge(
+    outcomes: pa.Table, is_taken: NDArray[np.bool_], parts: Iterable[pa.Table]
+) -> Iterator[pa.Table]:
+    """Yield `outcomes` [position], with the rows of `parts`, in their order, where `is_taken` [position] is
+    not set.
+
+    A table for each part: it ends before the first position whose outcome is in the next one.
+    """
+    gaps = np.flatnonzero(~is_taken)
+    filled = 0
+    begin = 0
+    for part in parts:
+        gaps_of_part = gaps[filled : filled + part.num_rows]
+        filled += part.num_rows
+        end = int(gaps[filled]) if filled < len(gaps) else len(is_taken)
+        # Rows of both tables, one behind the other.
+        rows = np.arange(end - begin)
+        rows[gaps_of_part - begin] = len(rows) + np.arange(part.num_rows)
+        both = pa.concat_tables([outcomes.slice(begin, end - begin), part])
+        yield both.combine_chunks().take(pa.array(rows))
+        begin = end
 
 
 def _as_outcomes(published: pa.Table) -> pa.Table:

@@ -60,7 +60,7 @@ class CallSender:
         self._counts = counts
         self._settlement = settlement
         self._poller = poller
-        self._limits = claim_limits(config, run_id)
+        self._claim_limits = claim_limits(config, run_id)
 
     def pay(self, item: WorkItem) -> None:
         """Make one call for a job: wait for a turn, claim, send, record, follow up."""
@@ -79,9 +79,10 @@ class CallSender:
             # Built only now: local images are megabytes, and each thread that waits for a slot
             # would hold its own.
             body_prefix = item.job.beginning()
-            limits = self._limits._replace(req_key=item.job.req_key)
-            price = item.job.price
-            claim = self._ledger.claim(item.job.key, limits, price and price.most)
+            job = item.job
+            limits = self._claim_limits._replace(req_key=job.req_key)
+            most = job.price.most if job.price else None
+            claim = self._ledger.claim(job.key, limits, most)
             match claim:
                 case ClaimDenied():
                     denied = claim
@@ -105,7 +106,7 @@ class CallSender:
         if denied:
             # After the slot is released: what stops the run looks at the calls in flight.
             if denied.is_reserved:
-                self._settlement.wait_for_room(item)
+                self._settlement.retry_when_room(item)
                 return
             if denied.cap:
                 self._stop.stop(budget_reached(denied.cap, self._config.budget))
@@ -122,10 +123,10 @@ class CallSender:
         task_id = call.response.task_id
         if call.response.verdict is not Verdict.SUBMITTED or task_id is None:
             return self._settlement.settle(item, claim, call)
-        limits = self._config.limits
+        timeouts = self._config.limits
         # The time for which this run polls the task, plus the usual lease of a call.
-        usual = CLAIM_LEASE_TIMEOUTS * limits.timeout_seconds
-        lease = limits.task_timeout_seconds + usual
+        usual = CLAIM_LEASE_TIMEOUTS * timeouts.timeout_seconds
+        lease = timeouts.task_timeout_seconds + usual
         try:
             self._ledger.record_task(item.job.key, task_id, lease_seconds=lease)
         except LedgerError:

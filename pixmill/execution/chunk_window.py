@@ -44,16 +44,16 @@ class ChunkWindow(Generic[F]):
             for chunk in self._run.chunks():
                 self._in_flight[self._submit(chunk)] = chunk
                 if self._run.executor.has_enough(self._in_flight.values()):
-                    self._settle_one()
+                    self._end_one()
             self.drain()
             has_more = self._run.draw_candidates()
 
     def drain(self) -> None:
         """Wait for the chunks in flight."""
         while self._in_flight:
-            self._settle_one()
+            self._end_one()
 
-    def _settle_one(self) -> None:
+    def _end_one(self) -> None:
         """Wait for a chunk, and send it out once more where the executor wants that."""
         # Not for the oldest one: a single slow job would hold up all.
         future = self._wait_for_one(self._in_flight.keys())

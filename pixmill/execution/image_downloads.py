@@ -60,8 +60,9 @@ class StoredImages(NamedTuple):
     files: str | None = None
     """Those that are on a disk, as the ledger's JSON."""
     error: str | None = None
-    """Why they are not in the store, `None` where they are."""
-    may_pass: bool = False
+    """Why they are not in the store, `None` where they are. What came inside an answer and was not
+    written is lost, unless it is held and written after all (`may_be_held`)."""
+    may_be_held: bool = False
     """Whether the images are whole, and only the disk would not have them."""
 
 
@@ -137,7 +138,7 @@ class Downloads:
             error=stored.error,
             download_ms=0.0,
         )
-        if stored.may_pass:
+        if stored.may_be_held:
             # Bounded: a disk that stays full must not fill the memory as well.
             with self._lock:
                 held = sum(
@@ -320,11 +321,11 @@ class Downloads:
             return StoredImages(error=_LOST)
         except (OSError, StoreError) as error:
             self._note_refusal(which, error)
-            return StoredImages(error=_LOST, may_pass=True)
+            return StoredImages(error=_LOST, may_be_held=True)
         except Exception as error:
             # The answer that they came in is recorded all the same.
             self._note_bug(which, error)
-            return StoredImages(error=_LOST, may_pass=True)
+            return StoredImages(error=_LOST, may_be_held=True)
         self.refusals.reset()
         return StoredImages(
             json.dumps(files, allow_nan=False), _PENDING if waiting else None

@@ -173,11 +173,12 @@ def in_doubt_by(error: Exception, response: Response | None = None) -> Response:
 
 
 def outcome_of(state: State | None) -> Outcome:
-    """Return the outcome to count for a job that stays in `state`.
+    """Return how a job that stays in `state` ends in this run, which may be without an outcome on record.
 
     `None`: its claim was refused because the budget is used up.
     """
     match state:
+        # The next run tries it.
         case None | State.PENDING:
             return Outcome.SKIPPED
         case State.IN_FLIGHT | State.SUBMITTED:

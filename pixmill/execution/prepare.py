@@ -302,8 +302,8 @@ def prepare_flow_run(
     # Only here: the command line sees to it itself, and other commands need no pictures.
     from pixmill.execution.notification import BrokenOff, Finished, notify
 
-    typed = overrides or ()
-    settings = load_deployment_config(config, typed, deployed=deployed)
+    given = overrides or ()
+    settings = load_deployment_config(config, given, deployed=deployed)
     check_targets(settings)
     try:
         with prepare(settings, limit) as run:
@@ -314,9 +314,9 @@ def prepare_flow_run(
             )
             yield run
     except Exception as error:
-        command = f"pixmill plan {cli_arguments(config, typed)}"
+        command = f"pixmill plan {cli_arguments(config, given)}"
         notify(settings, BrokenOff(error, command))
         raise
     if run.started and run.started.summary:
         summary = run.started.summary
-        notify(settings, Finished(summary, summary.next_command(config, typed)))
+        notify(settings, Finished(summary, summary.next_command(config, given)))

@@ -42,7 +42,8 @@ class ChunkCounts(NamedTuple):
 class Progress(NamedTuple):
     """A moment of a run, for people to look at. Rates are per second."""
 
-    to_pay: int
+    to_do: int
+    """Jobs that it pays for or asks for, those with an outcome by now among them."""
     cached: int
     done: Counter[str]
     """Jobs that have ended, by `Outcome`."""
@@ -69,18 +70,18 @@ class Progress(NamedTuple):
     @property
     def eta_seconds(self) -> float | None:
         """When the rest will have been paid for at this rate, `None` while there is none."""
-        left = self.to_pay - sum(self.done.values())
+        left = self.to_do - sum(self.done.values())
         return left / self.rate if self.rate else None
 
 
 class RunCounters:
     """Thread-safe counts of the jobs and calls of one run.
 
-    The run is to pay for `to_pay` jobs; `cached` others were paid for before.
+    The run is to pay for or ask for `to_do` jobs; `cached` others were paid for before.
     """
 
-    def __init__(self, config: Config, to_pay: int = 0, cached: int = 0) -> None:
-        self.to_pay = to_pay
+    def __init__(self, config: Config, to_do: int = 0, cached: int = 0) -> None:
+        self.to_do = to_do
         self.cached = cached
         self.done = Counter[str]()
         """Jobs that have ended, by `Outcome`."""
@@ -96,9 +97,9 @@ class RunCounters:
     @property
     def percent(self) -> float:
         """How much of what is paid for has an outcome, 0 to 100."""
-        if not self.to_pay:
+        if not self.to_do:
             return 100.0
-        return 100.0 * sum(self.done.values()) / self.to_pay
+        return 100.0 * sum(self.done.values()) / self.to_do
 
     def record_call(self) -> None:
         """Count one HTTP call; polls are none."""
@@ -171,7 +172,7 @@ class RunCounters:
         # What the simulator charges nobody pays.
         has_price = budget.highest_price is not None and not self._config.simulated
         return Progress(
-            to_pay=self.to_pay,
+            to_do=self.to_do,
             cached=self.cached,
             done=self.done.copy(),
             in_flight=in_flight,

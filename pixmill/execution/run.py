@@ -123,7 +123,7 @@ class ActiveRun:
         except PixmillError as error:
             self.stop.fail(error)
             return False
-        self.executor.counts.to_pay += self.plan.to_do
+        self.executor.counts.to_do += self.plan.to_do
         return self.plan.to_do > 0
 
     def _plan_anew(self) -> None:

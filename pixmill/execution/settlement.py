@@ -99,7 +99,7 @@ class Settlement:
                 window = self._config.stop.window
                 codes = self._counts.frequent_codes()
                 self._stop.stop(failure_rate_exceeded(exceeded, window, codes))
-        item.chunk.end(outcome)
+        item.tracker.end(outcome)
 
     def note_bug(self, item: WorkItem, error: Exception) -> None:
         """Note a fault of this program. One costs the job that met it; too many stop the run."""
@@ -156,7 +156,7 @@ class Settlement:
             missing = MissingImages(
                 item.job.key, response.image_urls, attempt.url_expires_at or 0
             )
-            item.chunk.images.append(self._downloads.fetch(missing))
+            item.tracker.images.append(self._downloads.fetch(missing))
         self.end(item, outcome_of(attempt.state))
 
     def _try_again(self, item: WorkItem, verdict: Verdict) -> None:
@@ -182,7 +182,7 @@ class Settlement:
             pause = max(pause, item.lane.limiter.reserve_retry())
         self._put_back(later, pause)
 
-    def wait_for_room(self, item: WorkItem) -> None:
+    def retry_when_room(self, item: WorkItem) -> None:
         """Try a job again later: calls in flight may leave room in the budget when they have ended."""
         self._put_back(item, BUDGET_PAUSE_SECONDS)
 

@@ -107,11 +107,11 @@ class ThreadExecutor:
         wanted = self._config.execution.jobs_per_task
         if wanted != "auto":
             return wanted
-        to_pay = self.counts.to_pay
-        if to_pay <= MOST_CHUNKS:
+        to_do = self.counts.to_do
+        if to_do <= MOST_CHUNKS:
             return 1
         by_speed = int(self.counts.rate() * CHUNK_SECONDS)
-        return max(math.ceil(to_pay / MOST_CHUNKS), by_speed)
+        return max(math.ceil(to_do / MOST_CHUNKS), by_speed)
 
     def has_enough(self, chunks: Collection[Sequence[Job]]) -> bool:
         """Whether two chunks at least, and twice the concurrency in jobs, are in flight.

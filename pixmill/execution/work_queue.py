@@ -52,7 +52,8 @@ class WorkItem(NamedTuple):
     """A job that waits to be sent, for the first time or once more."""
 
     job: Job
-    chunk: ChunkTracker
+    tracker: ChunkTracker
+    """Of the chunk that it belongs to."""
     faults: int
     """Faults of the service that it met in this run."""
     throttled: int

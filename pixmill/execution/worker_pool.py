@@ -122,7 +122,7 @@ class WorkerPool:
         wanted = self._config.execution.jobs_per_task
         if wanted != "auto":
             return wanted
-        fair = math.ceil(self.counts.to_pay / self.workers / 2)
+        fair = math.ceil(self.counts.to_do / self.workers / 2)
         return max(1, min(CHUNK_SIZE, fair))
 
     @property

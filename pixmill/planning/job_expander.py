@@ -145,7 +145,7 @@ class JobExpander:
         keys: list[str | None] = [*computed.keys]
         for position in np.flatnonzero(~requested.ravel()).tolist():
             keys[position] = None
-        notes = images.notes | {"unread_cell": unread}
+        notes = {"unread_cell": unread, **images.notes}
         return JobBatch(
             rows=batch,
             variants=self.variants,

@@ -23,10 +23,10 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 @pytest.mark.parametrize(
     ("statements", "named", "pool"),
     [
-        ("keep_little(); import pyarrow", None, "system"),
-        ("import pyarrow; keep_little()", None, "system"),
+        ("keep_little_memory(); import pyarrow", None, "system"),
+        ("import pyarrow; keep_little_memory()", None, "system"),
         ("import pixmill.cli, pyarrow", None, "other"),
-        ("import pyarrow; keep_little()", "mimalloc", "mimalloc"),
+        ("import pyarrow; keep_little_memory()", "mimalloc", "mimalloc"),
     ],
 )
 def test_what_arrow_frees_goes_back_where_pixmill_is_the_process(
@@ -38,7 +38,7 @@ def test_what_arrow_frees_goes_back_where_pixmill_is_the_process(
     if named:
         environment["ARROW_DEFAULT_MEMORY_POOL"] = named
     program = (
-        f"from pixmill.memory import keep_little; {statements}; "
+        f"from pixmill.memory import keep_little_memory; {statements}; "
         "print(pyarrow.default_memory_pool().backend_name)"
     )
     child = subprocess.run(

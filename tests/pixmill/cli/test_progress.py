@@ -14,7 +14,7 @@ from pixmill.execution.run_summary import RunSummary
 from pixmill.execution.stop_signal import StopSignal
 
 CALM = Progress(
-    to_pay=100,
+    to_do=100,
     cached=5,
     done=Counter(succeeded=40, failed=2),
     in_flight=3,
