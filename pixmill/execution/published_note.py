@@ -12,6 +12,7 @@ from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -163,25 +164,22 @@ def _digest_inputs(config: Config, table: InputTable, revision: str) -> str:
     """Return a digest of all that decides what a dataset is. Raises TableError where
     the table can't be read.
     """
+    image_folders: list[tuple[str, int]] = []
+    with suppress(OSError), os.scandir(config.store_path / "images") as entries:
+        # With the instants at which a file last came or went there.
+        image_folders = sorted(
+            (entry.name, entry.stat().st_mtime_ns) for entry in entries
+        )
     parts = {
         **code_and_config(config),
         "table": [[str(path) for path in table.files], table.sha256()],
         "ledger": [str(config.ledger_address), revision],
         "scorers": own_scorers(config.quality),
-        "images": _image_folders(config.store_path / "images"),
+        "images": image_folders,
     }
     return sha256(
         json.dumps(parts, sort_keys=True, allow_nan=False).encode()
     ).hexdigest()
-
-
-def _image_folders(images: Path) -> list[tuple[str, int]]:
-    """The folders of the store's images and when a file last came or went there."""
-    try:
-        with os.scandir(images) as entries:
-            return sorted((entry.name, entry.stat().st_mtime_ns) for entry in entries)
-    except OSError:
-        return []
 
 
 def hash_files(folder: Path, known: Mapping[str, str] = _NO_HASHES) -> dict[str, str]:

@@ -57,8 +57,11 @@ class Ledger:
         try:
             with _translate_errors(self.database):
                 migrate(self.database, create=not read_only)
-                if not read_only:
-                    self._watch_jobs()
+                can_be_watched = isinstance(self.database, SqliteFile) and not read_only
+                if can_be_watched and self._answer(revision_of) is None:
+                    # An earlier version made it. What its jobs are watched for can do without.
+                    with suppress(DBAPIError), self.database.writing.begin() as begun:
+                        watch_jobs(begun)
             self._check_not_moved()
         except BaseException:
             self.database.close()
@@ -265,13 +268,6 @@ class Ledger:
         """Raise LedgerError if the ledger was moved or replaced since it was opened."""
         if reason := self.database.displacement():
             raise LedgerError(reason, hint=DISPLACED)
-
-    def _watch_jobs(self) -> None:
-        """Have the jobs watched in a ledger that an earlier version made; what that is for can do
-        without."""
-        if isinstance(self.database, SqliteFile) and self._answer(revision_of) is None:
-            with suppress(DBAPIError), self.database.writing.begin() as connection:
-                watch_jobs(connection)
 
     def _answer(
         self, query: Callable[..., Answer], *about: Any, **options: Any

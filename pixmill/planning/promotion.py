@@ -106,7 +106,7 @@ def promote_picks(
     request = config.request.model_copy(update=_req_key_of_picks(table, path, sweep))
     fields = [axis for axis in sweep.axes if axis.kind == "field"]
     _refuse_untyped(table, path, fields, request)
-    source = _picks_input(config.input, path, fields, _row_key(table, rows), dialect)
+    source = _picks_input(config.input, table, path, fields, rows, dialect)
     if "pick" in table.schema.names:
         # A table of picks may have candidates that a person does not want.
         source = source.model_copy(update={"where": "not (pick == 'reject')"})
@@ -292,25 +292,20 @@ def _refuse_untyped(
         )
 
 
-def _row_key(
-    table: InputTable,
-    rows: tuple[str, ...],
-) -> tuple[str, ...]:
-    """Return the columns that identify picks: those of `rows`, and the point where one row was picked at several."""
-    picks = set(_cells(table, [*rows, "point_id"]))
-    picked_rows = {pick[:-1] for pick in picks}
-    if len(picked_rows) == len(picks):
-        return rows
-    return (*rows, "point_id")
-
-
 def _picks_input(
     source: Input,
+    table: InputTable,
     path: str,
     fields: Sequence[Axis],
     row_key: tuple[str, ...],
     dialect: Dialect,
 ) -> Input:
+    """Return the `source` of the sweep, whose rows `row_key` identifies, as that of the picks of it."""
+    picks = set(_cells(table, [*row_key, "point_id"]))
+    picked_rows = {pick[:-1] for pick in picks}
+    if len(picked_rows) < len(picks):
+        # One row was picked at several points.
+        row_key = (*row_key, "point_id")
     kept = source.model_dump(exclude_unset=True, exclude=_OF_A_TABLE)
     columns = {**source.columns, **{axis.path: axis.path for axis in fields}}
     if dialect.encoding != "utf-8":

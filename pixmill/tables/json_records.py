@@ -67,7 +67,12 @@ def parse(line: str, number: int) -> tuple[dict[str, Any], LineProblem | None]:
 def _flaw(value: object, depth: int = 0) -> str:
     """The reason why a value can't be stored, or ""."""
     if isinstance(value, str):
-        return "" if value.isascii() or _is_text(value) else "lone_surrogate"
+        if not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                return "lone_surrogate"
+        return ""
     # bool is an int, and in the range of one.
     if isinstance(value, int):
         return "" if value in _INT64 else "number_too_large"
@@ -81,14 +86,6 @@ def _flaw(value: object, depth: int = 0) -> str:
         parts = [*value, *value.values()] if isinstance(value, dict) else value
         return next((flaw for part in parts if (flaw := _flaw(part, depth + 1))), "")
     return ""
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _problem(

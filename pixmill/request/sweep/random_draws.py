@@ -69,7 +69,11 @@ def draw_values(
         case "loguniform":
             draws = _draw_loguniform(low, high, digests)
         case _:
-            draws = _draw_integers(low, high, digests)
+            least = int(low)
+            count = int(high) - least + 1
+            if least != low or int(high) != high:
+                raise ValueError("randint needs whole numbers")
+            draws = [least + digest % count for digest in digests]
     bounds = (plain_number(low), plain_number(high))
     return [RawValue(value) for value in (*draws, *bounds)]
 
@@ -102,16 +106,3 @@ def _draw_loguniform(
         value = _EXACT.multiply(low, _EXACT.exp(exponent))
         draws.append(canonical_number(float(value)))
     return draws
-
-
-def _draw_integers(
-    low: Decimal,
-    high: Decimal,
-    digests: Sequence[int],
-) -> list[int | float]:
-    first = int(low)
-    last = int(high)
-    if first != low or last != high:
-        raise ValueError("randint needs whole numbers")
-    count = last - first + 1
-    return [first + digest % count for digest in digests]
