@@ -19,10 +19,10 @@ from pixmill.planning.input_images import (
     InputImageChecker,
     store_image,
 )
-from pixmill.planning.jobs import JobBatch, LocalImage
+from pixmill.planning.jobs import JobBatch
 from pixmill.planning.plan import Plan
 from pixmill.planning.planner import make_plan
-from pixmill.storage import Store, open_store
+from pixmill.storage import open_store
 from pixmill.storage.image_decoding import ImageError, inspect
 from pixmill.storage.image_fetcher import INPUTS, ImageFetcher
 
@@ -150,28 +150,23 @@ def _keep_files(
     for jobs, row in _jobs_to_look_at(plan, limit):
         for file in jobs.images.files[row] if row not in jobs.problems else ():
             name = ledger.kept_inputs([file.source])[0]
-            if name is None or not store.exists(name):
-                try:
-                    ledger.record_input(_keep_file(store, file))
-                except ImageError as error:
-                    # Of a row that was paid for before anybody looked: the run goes on without a copy.
-                    number = jobs.rows.first_row + row
-                    log.warning("row %d: %s is not kept: %s", number, file.path, error)
-
-
-def _keep_file(
-    store: Store,
-    file: LocalImage,
-) -> InputImage:
-    data = file.content()
-    name = store_image(store, data)
-    return InputImage(
-        file.source,
-        now_micros(),
-        None,  # no problem
-        None,
-        name,
-        file.sha256,
-        *inspect(data),
-        bytes=len(data),
-    )
+            if name is not None and store.exists(name):
+                continue
+            try:
+                data = file.content()
+                image = InputImage(
+                    file.source,
+                    now_micros(),
+                    None,  # no problem
+                    None,
+                    store_image(store, data),
+                    file.sha256,
+                    *inspect(data),
+                    bytes=len(data),
+                )
+            except ImageError as error:
+                # Of a row that was paid for before anybody looked: the run goes on without a copy.
+                number = jobs.rows.first_row + row
+                log.warning("row %d: %s is not kept: %s", number, file.path, error)
+            else:
+                ledger.record_input(image)

@@ -107,7 +107,16 @@ def bad_images(
 
     `limits` are those of each operation that is asked.
     """
-    others = _problems_of_others(limits)
+    # URLs are looked at by the limits that nearly all operations have, and the answer is kept for every config:
+    # where these operations have another limit, it says nothing of them.
+    others = set()
+    for of_operation in limits:
+        if of_operation.max_bytes != USUAL_INPUT_IMAGES.max_bytes:
+            others.add("input_too_large")
+        if of_operation.max_side != USUAL_INPUT_IMAGES.max_side:
+            others.add("input_dimensions")
+        if of_operation.max_ratio != USUAL_INPUT_IMAGES.max_ratio:
+            others.add("input_ratio")
     found: dict[int, RowProblem] = {}
     for column, sources in zip(columns, images.sources, strict=True):
         bad = {
@@ -124,22 +133,6 @@ def bad_images(
             ),
         )
     return found
-
-
-def _problems_of_others(limits: Sequence[InputImages]) -> frozenset[str]:
-    """Return the problems that images of URLs may have with nearly all operations, but not with these.
-
-    URLs are looked at by the limits that nearly all have, and the answer is kept for every config.
-    """
-    problems = set()
-    for of_operation in limits:
-        if of_operation.max_bytes != USUAL_INPUT_IMAGES.max_bytes:
-            problems.add("input_too_large")
-        if of_operation.max_side != USUAL_INPUT_IMAGES.max_side:
-            problems.add("input_dimensions")
-        if of_operation.max_ratio != USUAL_INPUT_IMAGES.max_ratio:
-            problems.add("input_ratio")
-    return frozenset(problems)
 
 
 def damaged_files(

@@ -61,10 +61,17 @@ class RowShapes:
         fields = self._input.field_columns
         if not fields:
             return [[shape] * count for shape in self._plain], problems
-        columns = [
-            _field_values(batch.rows[column], texts[column])
-            for column in fields.values()
-        ]
+        columns = []
+        for name in fields.values():
+            # Typed values of numbers and booleans, the text of everything else: the operation's schema reads both.
+            values = texts[name]
+            kind = batch.rows[name].type
+            if pa.types.is_floating(kind):
+                # 0.6 of 32 bits is 0.6, not 0.6000000238418579, which would be another job.
+                values = doubles(batch.rows[name])
+            elif pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+                values = batch.rows[name]
+            columns.append(values.to_pylist())
         rows = list(zip(*columns, strict=True))
         shapes: list[list[RequestShape]] = []
         for point, plain in enumerate(self._plain):
@@ -109,17 +116,3 @@ class RowShapes:
         index = image_index_problem(params, len(self._input.image_columns))
         wrong = conflict or index
         return problem("bad_field", None, wrong) if wrong else shape
-
-
-def _field_values(
-    column: Any,
-    text: pa.Array,
-) -> list[Any]:
-    """Typed values of numbers and booleans, the text of everything else: the operation's schema reads both."""
-    kind = column.type
-    # 0.6 of 32 bits is 0.6, not 0.6000000238418579, which would be another job.
-    if pa.types.is_floating(kind):
-        return doubles(column).to_pylist()  # type: ignore[no-any-return]
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
-        return column.to_pylist()  # type: ignore[no-any-return]
-    return text.to_pylist()  # type: ignore[no-any-return]
