@@ -63,7 +63,7 @@ More: a limit that halved is met later, by more throttled calls. Less: it is und
 CUT_WAS_ENOUGH_CALLS = 20
 """calls
 
-So many got through since the last cut: that one was enough.
+So many got through since the last throttled call: the last cut was enough.
 More: cuts turn harsh by chance. Less: a limit that dropped is met later.
 """
 
@@ -157,7 +157,7 @@ So much of the limit must have been in use for a round of successes to raise it.
 More: a limit that is needed grows late. Less: it grows though nothing has shown that it may.
 """
 
-PROBE_CALLS = 120
+STEADY_CALLS = 120
 """calls
 
 Successes between two tries of a number that was too many twice: a limit that stands throttles
@@ -227,11 +227,12 @@ process may stall as long twice.
 More: jobs of a host that died wait longer. Less: a call of a host that stalls may be paid for twice.
 """
 
-TURN_SECONDS = 20
+ROTATION_SECONDS = 20
 """seconds
 
-Where there are fewer slots than processes, each has a turn of this length.
-More: a process waits longer. Less: more time is lost between turns.
+Where there are fewer slots than processes, the slots are rotated among them: each that has none
+gets one after so long.
+More: a process waits longer. Less: more time is lost between rotations.
 """
 
 RENEW_CALLS = 10

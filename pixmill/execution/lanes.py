@@ -43,9 +43,9 @@ class Lane:
             config.concurrency,
             start=AUTO_CONCURRENCY_START if is_auto else None,
             # A wrong key costs one call; the simulator's key can't be wrong.
-            probe_first=not config.simulated,
+            first_call_alone=not config.simulated,
             shared=True,
-            of=req_key,
+            req_key=req_key,
         )
         account = f"{config.account}/{req_key}" if req_key else config.account
         self._lease = LeaseRenewer(self.limiter, ledger, account, stop.fail)

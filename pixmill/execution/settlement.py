@@ -145,7 +145,7 @@ class Settlement:
             item.job.key, response.image_urls, response.inline_images, images
         )
         if response.retry_after:
-            item.lane.limiter.hold(response.retry_after)
+            item.lane.limiter.pause_all(response.retry_after)
         if attempt.is_repeated:
             self._try_again(item, response.verdict)
             return

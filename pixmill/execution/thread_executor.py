@@ -165,8 +165,8 @@ class ThreadExecutor:
         return self.counts.progress(
             self._stop,
             in_flight=self._lanes.in_flight,
-            limit=sum(limiter.limit for limiter in limiters),
-            qps=sum(limiter.qps for limiter in limiters),
+            limit=sum(limiter.in_flight_limit for limiter in limiters),
+            qps=sum(limiter.rate_limit for limiter in limiters),
             images_waiting=self._downloads.waiting,
             service_is_down=any(limiter.service_is_down for limiter in limiters),
             tasks=self._poller.tasks,

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger
-from pixmill.limits.fair_share import Allotment, UsageReport
+from pixmill.limits.fair_share import Share, UsageReport
 from pixmill.limits.lease_table import LeaseRequest, share_out
 from pixmill.limits.limiter import CallLimiter
 from pixmill.redaction import mask_secrets
@@ -90,7 +90,7 @@ class LeaseRenewer:
             self._failed(PixmillError(mask_secrets(reason)))
 
     def _renew(self) -> float | None:
-        """Report, take the share that comes back, and return the seconds until the next report.
+        """Report, use the share that comes back, and return the seconds until the next report.
 
         None: nothing is wanted, so that the next report is when `usage_changed` is set.
         """
@@ -100,20 +100,20 @@ class LeaseRenewer:
         seconds = now - self._reported_at
         self._reported_sent = sent
         self._reported_at = now
-        share = self._ask(self._limiter.report())
+        share = self._ask(self._limiter.report_usage())
         if share is None:
             return None
         # Counted from before the request: the ledger counts from when it was written.
-        self._limiter.take(share, now + SHARE_LEASE_SECONDS)
-        if share.is_short:
+        self._limiter.use_share(share, now + SHARE_LEASE_SECONDS)
+        if share.is_changing:
             return RENEW_SECONDS_SHORT
         pause = RENEW_CALLS * seconds / max(calls, 1)
         return min(RENEW_SECONDS_MOST, max(RENEW_SECONDS_LEAST, pause))
 
-    def _ask(self, report: UsageReport | None) -> Allotment | None:
+    def _ask(self, report: UsageReport | None) -> Share | None:
         request = LeaseRequest(
             self._lease, self._account, report, self._is_first, self._limiter.changes
         )
         self._is_first = False
-        share: Allotment | None = self._ledger.write(share_out, request)
+        share: Share | None = self._ledger.write(share_out, request)
         return share

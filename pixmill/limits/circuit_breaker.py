@@ -2,14 +2,16 @@
 
 Times are seconds of one clock. Nothing here locks or sleeps.
 
-| state     | event                                     | new state | what is said                 |
+| state     | event                                     | new state | `record_answer` returns      |
 |-----------|-------------------------------------------|-----------|------------------------------|
-| CLOSED    | the n-th fault in a row, once it has worked | OPEN    | pause before the first probe |
+| CLOSED    | too many faults in a row (1)              | OPEN      | pause before the first probe |
 | CLOSED    | any other answer                          | CLOSED    | the count starts again       |
-| OPEN      | a call goes out                           | HALF_OPEN | nothing else may go          |
+| OPEN      | a call goes out: the probe                | HALF_OPEN |                              |
 | HALF_OPEN | that call meets a fault                   | OPEN      | a longer pause               |
 | HALF_OPEN | that call was not sent after all          | OPEN      |                              |
 | HALF_OPEN | any other answer to it                    | CLOSED    |                              |
+
+(1) `FAULTS_TO_OPEN` of them, once the service has worked. While it is HALF_OPEN nothing else may go.
 
 Answers to calls from before it opened change nothing: they say how the service was then. The
 limiter logs that it opened and closed, as the limit of calls in flight falls to 1 and returns.
@@ -60,7 +62,7 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether the service is taken to be out, whether or not a probe is under way."""
+        """Whether the service is taken to be out: in the states OPEN and HALF_OPEN."""
         return self._opened_after is not None
 
     def outage_exceeded(self, now: float) -> bool:

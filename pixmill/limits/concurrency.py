@@ -4,8 +4,8 @@ It starts at the config's number, or with `auto` at 2. From there it doubles unt
 many, and finds the provider's limit by bisection. To halve it and add one a round, as TCP does,
 would use only three quarters of a fixed limit. Nothing here locks or sleeps.
 
-A round is as many successes as the limit. It is "used" if at some moment `IN_USE_SHARE` of the
-limit was in flight.
+A round is as many successes as the limit. It is full if at some moment `IN_USE_SHARE` of the limit
+was in flight.
 
 | phase           | what is known                                    |
 |-----------------|--------------------------------------------------|
@@ -16,21 +16,23 @@ limit was in flight.
 
 | phase           | event                                          | new phase       | new limit   |
 |-----------------|------------------------------------------------|-----------------|-------------|
-| DOUBLING        | a used round                                   | DOUBLING        | × 2         |
-| BISECTING       | a used round                                   | BISECTING       | half way up |
-| BISECTING       | a used round, with limit = `too_many` - 1      | TRYING_ONE_MORE | + 1         |
-| STEADY          | `PROBE_CALLS` successes                        | TRYING_ONE_MORE | + 1         |
+| DOUBLING        | a full round                                   | DOUBLING        | × 2         |
+| BISECTING       | a full round                                   | BISECTING       | half way up |
+| BISECTING       | a full round, with limit = `too_many` - 1      | TRYING_ONE_MORE | + 1         |
+| STEADY          | `STEADY_CALLS` successes                        | TRYING_ONE_MORE | + 1         |
 | TRYING_ONE_MORE | `limit` successes, each with all slots in use  | DOUBLING        | × 2         |
 | TRYING_ONE_MORE | too many                                       | STEADY          | - 1         |
 | all others      | too many                                       | BISECTING       | (1)         |
 | all others      | `too_many` was too many again                  | STEADY          | (1)         |
-| any             | too many, and no full round since the last cut | BISECTING       | (2)         |
-| any             | a lone call was too many: others use all of it | DOUBLING        | 1           |
+| any             | too many, and no round since the last cut      | BISECTING       | (2)         |
+| any             | a lone call was too many (3)                   | DOUBLING        | 1           |
 | any             | another process has learnt more                | its phase       | its limit   |
 | any             | any, by a call from before the last cut        | unchanged       | unchanged   |
 
 (1) The number of other calls in flight, if that is below the old limit; otherwise one less than
-the old limit. (2) `IN_FLIGHT_RECUT_KEEPS` of (1). Where several rows apply, the last one counts.
+the old limit. (2) `IN_FLIGHT_RECUT_KEEPS` of (1). (3) Others use all of the provider's limit just
+now, so this says nothing about it, and the search begins anew. Where several rows apply, the last
+one counts.
 
 The limiter logs every new limit: `in flight 9 → 8: 50430`, `in flight 8 → 12: growth`.
 """
@@ -39,7 +41,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from pixmill.limits.feedback import Permit
-from pixmill.tuning import IN_FLIGHT_RECUT_KEEPS, IN_USE_SHARE, PROBE_CALLS
+from pixmill.tuning import IN_FLIGHT_RECUT_KEEPS, IN_USE_SHARE, STEADY_CALLS
 
 
 class ConcurrencyPhase(Enum):
@@ -93,7 +95,7 @@ class AdaptiveConcurrencyLimit:
         self._cuts = 0
         self._cut_was_enough = True
         self._is_doubling = True
-        self._times = 0
+        self._times_in_a_row = 0
         self._too_many = 0
         # Throttled answers to calls up to this number are ignored: they were sent before the cut.
         self._last_call_before_cut = 0
@@ -101,7 +103,7 @@ class AdaptiveConcurrencyLimit:
         self._round_after = 0
         # Of this round: successes, and the most calls in flight.
         self._successes = 0
-        self._most_used = 0
+        self._most_in_flight = 0
 
     @property
     def learnt(self) -> ConcurrencyEstimate:
@@ -111,7 +113,7 @@ class AdaptiveConcurrencyLimit:
             limit=self.limit,
             cut_was_enough=self._cut_was_enough,
             doubling=self._is_doubling,
-            times=self._times,
+            times=self._times_in_a_row,
             too_many=self._too_many,
         )
 
@@ -122,7 +124,7 @@ class AdaptiveConcurrencyLimit:
             return ConcurrencyPhase.DOUBLING
         if self.limit >= self._too_many:
             return ConcurrencyPhase.TRYING_ONE_MORE
-        if self.limit + 1 == self._too_many and self._times > 1:
+        if self.limit + 1 == self._too_many and self._times_in_a_row > 1:
             return ConcurrencyPhase.STEADY
         return ConcurrencyPhase.BISECTING
 
@@ -140,7 +142,7 @@ class AdaptiveConcurrencyLimit:
             self._cuts = learnt.cuts
             self._cut_was_enough = learnt.cut_was_enough
             self._is_doubling = learnt.doubling
-            self._times = learnt.times
+            self._times_in_a_row = learnt.times
             self._too_many = learnt.too_many
             self._begin_round(learnt.limit, sent)
         self.limit = min(self.limit, ceiling)
@@ -156,9 +158,9 @@ class AdaptiveConcurrencyLimit:
         fits = self.limit - 1
         if self.phase is not ConcurrencyPhase.TRYING_ONE_MORE:
             # While one more is tried, everything below the current limit is known to fit.
-            fits = min(fits, permit.beside)
+            fits = min(fits, permit.others_in_flight)
         is_same_number = self._too_many == fits + 1
-        self._times = self._times + 1 if is_same_number else 1
+        self._times_in_a_row = self._times_in_a_row + 1 if is_same_number else 1
         self._too_many = fits + 1
         # Where even a lone call was too many, others have used the limit up, and nothing is known.
         self._is_doubling = fits == 0
@@ -174,23 +176,23 @@ class AdaptiveConcurrencyLimit:
 
     def grow(self, permit: Permit, sent: int) -> None:
         """Record that the call of `permit` went well, after `sent` calls in all."""
-        used = permit.beside + 1
+        in_flight = permit.others_in_flight + 1
         if permit.number <= self._round_after:
             return
         phase = self.phase
-        if phase is ConcurrencyPhase.TRYING_ONE_MORE and used < self.limit:
+        if phase is ConcurrencyPhase.TRYING_ONE_MORE and in_flight < self.limit:
             return
         self._successes += 1
-        self._most_used = max(self._most_used, used)
+        self._most_in_flight = max(self._most_in_flight, in_flight)
         round_length = self.limit * self._account_fraction
         if phase is ConcurrencyPhase.STEADY:
             # Not shorter for a process that sees a part of them, because the first process to try
             # one more restarts the round for all of them.
-            round_length = PROBE_CALLS
+            round_length = STEADY_CALLS
         if self._successes < round_length:
             return
         self._cut_was_enough = True
-        if self._most_used < IN_USE_SHARE * self.limit:
+        if self._most_in_flight < IN_USE_SHARE * self.limit:
             # Successes with a part of the limit in use prove nothing about the rest.
             self._begin_round(self.limit, sent)
             return
@@ -209,4 +211,4 @@ class AdaptiveConcurrencyLimit:
         self.limit = max(1, min(limit, self._ceiling))
         self._round_after = sent
         self._successes = 0
-        self._most_used = 0
+        self._most_in_flight = 0

@@ -24,10 +24,7 @@ Amount = TypeVar("Amount", int, float)
 
 
 class UsageReport(NamedTuple):
-    """What a process says of itself.
-
-    The names are in the ledger, where other versions read them.
-    """
+    """What a process says of itself to those that share its account."""
 
     held: int
     """The most calls that it may have in flight until it gets its next share."""
@@ -44,17 +41,17 @@ class UsageReport(NamedTuple):
     qps: float
     """Its config's ceiling of calls per second."""
 
-    slots: ConcurrencyEstimate
+    learnt_slots: ConcurrencyEstimate
     """What it has learnt of the account's limit of calls in flight."""
 
-    rate: RateEstimate
+    learnt_rate: RateEstimate
     """What it has learnt of the account's rate."""
 
-    hold: float = 0.0
+    pause_seconds: float = 0.0
     """For how many seconds the provider asked it to send nothing."""
 
 
-class Allotment(NamedTuple):
+class Share(NamedTuple):
     """What a process may use until it gets its next share."""
 
     slots: int
@@ -79,22 +76,22 @@ class Allotment(NamedTuple):
     learnt_rate: RateEstimate | None = None
     """What is known of the limits: by whoever has been refused last."""
 
-    hold: float = 0.0
+    pause_seconds: float = 0.0
     """For how many seconds the provider asked one of the others to send nothing."""
 
-    is_short: bool = False
-    """Whether there is more to have, or to let go, as soon as calls of somebody end."""
+    is_changing: bool = False
+    """Whether there is more to have, or to give back, as soon as calls of somebody end."""
 
 
-EVERYTHING = Allotment(slots=10**9, account_fraction=1.0)
+EVERYTHING = Share(slots=10**9, account_fraction=1.0)
 """Of a process that shares its account with nobody."""
 
-NOTHING = Allotment(slots=0, account_fraction=0.0, is_short=True)
+NOTHING = Share(slots=0, account_fraction=0.0, is_changing=True)
 """Of a process that has not reported yet."""
 
 
 class LeaseRecord(NamedTuple):
-    """What is on record of a process."""
+    """What is on record of a process: its last report and what it was given."""
 
     report: UsageReport
 
@@ -105,61 +102,63 @@ class LeaseRecord(NamedTuple):
 class _Account(NamedTuple):
     """What is in force for all processes together."""
 
-    slots: ConcurrencyEstimate
-    rate: RateEstimate
+    learnt_slots: ConcurrencyEstimate
+    learnt_rate: RateEstimate
     concurrency: int
     qps: float
 
     @property
-    def limit(self) -> int:
+    def slot_limit(self) -> int:
         """Calls in flight of all processes together."""
-        return min(self.slots.limit, self.concurrency)
+        return min(self.learnt_slots.limit, self.concurrency)
 
     @property
     def rate_limit(self) -> float:
         """Calls per second of all processes together."""
-        return min(self.rate.rate, self.qps)
+        return min(self.learnt_rate.rate, self.qps)
 
 
 def allocate(
-    mine: UsageReport, others: Sequence[LeaseRecord], position: int = 0, turn: int = 0
-) -> tuple[Allotment, LeaseRecord]:
+    mine: UsageReport,
+    others: Sequence[LeaseRecord],
+    position: int = 0,
+    rotation: int = 0,
+) -> tuple[Share, LeaseRecord]:
     """Return the share of the process that reports `mine`, and what to put on record for it.
 
     `others` are the records of the other processes, `position` is its place among all of them in
-    an order that all see alike. Where there are fewer slots than processes these take turns:
-    `turn` counts them.
+    an order that all see alike. Where there are fewer slots than processes, `rotation`, which counts
+    up with time, says at which process the slots begin.
     """
     reports = [other.report for other in others]
     reports.insert(position, mine)
-    # Step 1: what is in force is what is known best, below the smallest ceiling of all.
-    account = _Account(
-        slots=max(each.slots for each in reports),
-        rate=max(each.rate for each in reports),
-        concurrency=min(each.concurrency for each in reports),
-        qps=min(each.qps for each in reports),
-    )
+    account = _agree_on_limits(reports)
+    wanted = [each.wanted for each in reports]
+    fair_slots = divide_slots(account.slot_limit, wanted, rotation)[position]
+    # What the others hold can't be taken from them: this process grows as they give it back.
     held_by_others = sum(other.report.held for other in others)
-    given = sum(other.account_fraction for other in others)
-
-    fair_slots = divide_slots(account.limit, [each.wanted for each in reports], turn)
-    fair = fair_slots[position]
-    # Whoever is alone may grow at once: a newcomer sees by the record that it has to wait.
-    may_use = max(0, min(fair, account.limit - held_by_others))
+    slots = max(0, min(fair_slots, account.slot_limit - held_by_others))
     if not others:
-        may_use = account.concurrency
+        # Whoever is alone may grow up to the ceiling before the next report. A newcomer finds on
+        # record that all of it is held, and waits until it is given back.
+        slots = account.concurrency
 
-    on_record = mine._replace(held=max(may_use, mine.held))
+    # The rate is divided by the slots that are on record, so those of this process come first.
+    on_record = mine._replace(held=max(slots, mine.held))
     reports[position] = on_record
-    claims = [(each.held, each.wanted_rate / account.rate_limit) for each in reports]
-    fair_fraction = divide_rate(claims)[position]
-    fraction = max(0.0, min(fair_fraction, 1.0 - given))
-    if not others:
-        fraction = 1.0
+    slots_and_wanted = [
+        (each.held, each.wanted_rate / account.rate_limit) for each in reports
+    ]
+    fair_fraction = divide_rate(slots_and_wanted)[position]
+    given = sum(other.account_fraction for other in others)
+    fraction = max(0.0, min(fair_fraction, 1.0 - given)) if others else 1.0
 
-    has_less_than_fair = may_use < fair or fraction < CONTENT_SHARE * fair_fraction
-    share = Allotment(
-        slots=may_use if fraction else 0,
+    lacks_slots = slots < fair_slots
+    lacks_rate = fraction < CONTENT_SHARE * fair_fraction
+    has_slots_to_give_back = slots < on_record.held
+    share = Share(
+        # A slot without any rate could send nothing.
+        slots=slots if fraction else 0,
         account_fraction=fraction,
         held_by_others=held_by_others,
         used_by_others=sum(
@@ -167,60 +166,77 @@ def allocate(
         ),
         concurrency=account.concurrency,
         qps=account.qps,
-        learnt_slots=account.slots,
-        learnt_rate=account.rate,
-        is_short=has_less_than_fair or may_use < on_record.held,
+        learnt_slots=account.learnt_slots,
+        learnt_rate=account.learnt_rate,
+        is_changing=lacks_slots or lacks_rate or has_slots_to_give_back,
     )
     return share, LeaseRecord(on_record, fraction)
 
 
-def divide_slots(limit: int, wanted: Sequence[int], turn: int = 0) -> list[int]:
-    """Step 2: divide `limit` whole slots among processes that want so many each.
+def _agree_on_limits(reports: Sequence[UsageReport]) -> _Account:
+    """Return what is in force for all: what the newest knowledge says, below the smallest ceiling.
+
+    Estimates compare as tuples: the larger has seen more cuts, or more since the last one.
+    """
+    return _Account(
+        learnt_slots=max(each.learnt_slots for each in reports),
+        learnt_rate=max(each.learnt_rate for each in reports),
+        concurrency=min(each.concurrency for each in reports),
+        qps=min(each.qps for each in reports),
+    )
+
+
+def divide_slots(limit: int, wanted: Sequence[int], rotation: int = 0) -> list[int]:
+    """Divide `limit` whole slots among processes that want so many each.
 
     >>> divide_slots(10, [1, 100, 100])
     [1, 4, 5]
+
+    Where there are too few for all, `rotation` decides who has one:
+
+    >>> divide_slots(2, [5, 5, 5], rotation=0), divide_slots(2, [5, 5, 5], rotation=1)
+    ([0, 1, 1], [1, 1, 0])
     """
-    is_scarce = limit < len(wanted)
-    weights = [1] * len(wanted)
-    return water_fill(limit, wanted, weights, floordiv, first=turn if is_scarce else 0)
+    count = len(wanted)
+    # Of those who want the same the first in order gets less of a rest that can't be divided. With
+    # enough slots for all that is one less of several, and not worth moving slots about.
+    first = rotation if limit < count else 0
+    order = sorted(range(count), key=lambda at: (wanted[at], (at + first) % count))
+    return water_fill(limit, wanted, [1] * count, order, floordiv, nothing=0)
 
 
-def divide_rate(claims: Sequence[tuple[int, float]]) -> list[float]:
-    """Step 3: divide a whole rate among processes that have so many slots and want such a part.
+def divide_rate(slots_and_wanted: Sequence[tuple[int, float]]) -> list[float]:
+    """Divide a whole rate among processes, each with its slots and the part of the rate it wants.
 
     It goes by slots: whoever has more of them can send more.
 
     >>> divide_rate([(1, 0.2), (1, 9.0), (3, 9.0)])
     [0.2, 0.2, 0.6]
     """
-    weights = [max(1, slots) for slots, _ in claims]
-    return water_fill(1.0, [wanted for _, wanted in claims], weights, truediv)
+    weights = [max(1, slots) for slots, _ in slots_and_wanted]
+    wanted = [part for _, part in slots_and_wanted]
+    order = sorted(range(len(wanted)), key=lambda at: wanted[at] / weights[at])
+    return water_fill(1.0, wanted, weights, order, truediv, nothing=0.0)
 
 
 def water_fill(
     supply: Amount,
     demands: Sequence[Amount],
     weights: Sequence[int],
+    order: Sequence[int],
     divide: Callable[[Amount, int], Amount],
-    first: int = 0,
+    nothing: Amount,
 ) -> list[Amount]:
     """Divide all of `supply` by max-min fairness; levels are for each unit of weight.
 
-    `divide` is the division that fits the supply, of whole things or of a quantity. Of those who
-    want the same the one at `-first` (modulo their number) comes first, and gets less of a rest.
+    `order` has the positions of the demands from the most modest one on, by demand for each unit of
+    weight: what each leaves of its level is for those after it. `divide` is the division that fits
+    the supply, of whole things or of a quantity, and `nothing` its zero.
     """
-    count = len(demands)
-
-    def level_that_satisfies(at: int) -> tuple[float, int]:
-        return demands[at] / weights[at], (at + first) % count
-
-    # From the most modest one on: what each leaves of its level is for those after it.
-    order = sorted(range(count), key=level_that_satisfies)
-    nothing = supply - supply
-    shares = [nothing] * count
+    shares = [nothing] * len(demands)
     left = supply
     # What nobody wants now is divided as well: somebody may want it before the next report.
-    for caps in (demands, [supply] * count):
+    for caps in (demands, [supply] * len(demands)):
         for place, at in enumerate(order):
             level = divide(left, sum(weights[other] for other in order[place:]))
             more = min(caps[at], level * weights[at])

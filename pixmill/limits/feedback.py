@@ -8,16 +8,17 @@ from typing import NamedTuple
 
 
 class Permit(NamedTuple):
-    """A call that was let go."""
+    """A call that was let go, or a task of an earlier process whose slot was taken."""
 
     number: int
-    """Its place among all calls of this process, from 1."""
+    """Its place among all calls of this process, from 1. Of a task that this process did not submit,
+    the place of the last call before its slot was taken: its end tells nothing of an earlier time."""
 
     at: float
-    """When, by the limiter's clock, in seconds."""
+    """When it was let go, by the limiter's clock, in seconds."""
 
-    beside: int
-    """How many others of the account were in flight, as far as is known."""
+    others_in_flight: int
+    """How many other calls of the account were in flight when it was let go, as far as is known."""
 
     paced: bool
     """Whether it had to wait for its turn: only then was the rate in full use."""

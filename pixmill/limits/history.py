@@ -41,7 +41,8 @@ class LimitChange(NamedTuple):
     """The provider's code, or one of the causes above."""
 
     of: str = ""
-    """The `req_key` whose limit it is; empty for the limits that all synchronous calls share."""
+    """The `req_key` of the operation whose limit it is; empty for the limits that all synchronous
+    calls share."""
 
     def describe(self) -> str:
         """The change in one line, without its time."""
@@ -63,13 +64,13 @@ def changes_of(report: Mapping[str, Any]) -> list[LimitChange]:
 
 
 class LimitHistory:
-    """The changes of one process's limits, those of the `req_key` `of` or, without, of all.
+    """The changes of one process's limits: those of the operation `req_key`, or of all.
 
     `clock` tells seconds. The limiter locks.
     """
 
-    def __init__(self, of: str, clock: Callable[[], float]) -> None:
-        self._of = of
+    def __init__(self, req_key: str, clock: Callable[[], float]) -> None:
+        self._req_key = req_key
         self._clock = clock
         # For times of day: the clock says only how much later it is.
         self._began_at = datetime.now(UTC)
@@ -104,7 +105,7 @@ class LimitHistory:
         is_notable = abs(after - told) >= NOTABLE_CHANGE * told
         at = self._began_at + timedelta(seconds=self._clock() - self._began)
         when = at.isoformat(timespec="seconds")
-        change = LimitChange(when, what, before, after, cause, self._of)
+        change = LimitChange(when, what, before, after, cause, self._req_key)
         if not is_notable and not (is_first and is_cut):
             log.debug("%s", change.describe())
             return

@@ -16,7 +16,7 @@ say which part of them is for this one. Cached jobs never come here.
 
 | phase      | event                                 | new phase                     | is logged   |
 |------------|---------------------------------------|-------------------------------|-------------|
-| NO_SHARE   | a share comes (`take`)                | FIRST_CALL or NORMAL          | a new share |
+| NO_SHARE   | a share comes (`use_share`)           | FIRST_CALL or NORMAL          | a new share |
 | FIRST_CALL | the service itself answers            | NORMAL                        |             |
 | NORMAL     | five faults in a row                  | OUTAGE                        | `outage`    |
 | OUTAGE     | the probe goes out                    | PROBING                       |             |
@@ -47,7 +47,7 @@ from pixmill.limits.fair_share import (
     EVERYTHING,
     NOTHING,
     UNLIMITED,
-    Allotment,
+    Share,
     UsageReport,
 )
 from pixmill.limits.feedback import Feedback, Permit
@@ -77,10 +77,11 @@ class CallLimiter:
 
     `start` is the initial limit of calls in flight, by default the ceiling: a user who sets a
     number is trusted to know the account, and climbing to 200 by doubling would make a run of 10,000
-    calls of one second 5 % longer. `probe_first` lets a single call through until one was answered
-    by the service itself, so that a wrong key or a missing entitlement costs one call. `shared`:
-    nothing goes before `take` says what may. `of` is the `req_key` that these limits are for, where
-    they are not for all. `wait` sleeps for seconds, or until the event is set.
+    calls of one second 5 % longer. `first_call_alone` lets a single call through until one was
+    answered by the service itself, so that a wrong key or a missing entitlement costs one call.
+    `shared`: nothing goes before `use_share` says what may. `req_key` is the operation that these
+    limits are for; empty for those that all synchronous calls share. `wait` sleeps for seconds, or
+    until the event is set.
     """
 
     def __init__(
@@ -89,24 +90,24 @@ class CallLimiter:
         concurrency: int,
         *,
         start: int | None = None,
-        probe_first: bool = False,
+        first_call_alone: bool = False,
         shared: bool = False,
-        of: str = "",
+        req_key: str = "",
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[threading.Event, float | None], object] = threading.Event.wait,
     ) -> None:
         self._clock = clock
         self._wait = wait
         # The config's ceilings, as other processes are told them.
-        self._qps = qps
-        self._concurrency = concurrency
+        self._qps_ceiling = qps
+        self._concurrency_ceiling = concurrency
         self._rate = AdaptiveRateLimit(qps, clock())
         start = start or concurrency
         self._concurrency_limit = AdaptiveConcurrencyLimit(start, concurrency)
         self._breaker = CircuitBreaker()
         self._repeats = RetryBudget(clock())
         # The service itself has not answered yet, so that one call at a time goes.
-        self._awaits_first_answer = probe_first
+        self._awaits_first_answer = first_call_alone
         # Answers without a fault in a row; the limits grow from `CALM_CALLS` on.
         self._answers_without_fault = CALM_CALLS
         self._in_flight = 0
@@ -118,9 +119,9 @@ class CallLimiter:
         self._share = NOTHING if shared else EVERYTHING
         self._share_until = clock() if shared else math.inf
         self._usage = UsageWindow(is_idle=shared, now=clock())
-        # Until when the provider asked to be left alone, which other processes are told.
-        self._asked_until = clock()
-        self._history = LimitHistory(of, clock)
+        # Until when the provider asked for a pause, which other processes are told.
+        self._pause_asked_until = clock()
+        self._history = LimitHistory(req_key, clock)
         self._turnstile = threading.Lock()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -139,13 +140,14 @@ class CallLimiter:
         return self._sent
 
     @property
-    def limit(self) -> int:
-        """The limit of calls in flight in force for this process."""
+    def in_flight_limit(self) -> int:
+        """How many calls this process may have in flight now."""
         return min(1, self._may_use) if self._awaits_first_answer else self._may_use
 
     @property
-    def qps(self) -> float:
-        """The rate limit in force for this process, in calls per second, without the margin."""
+    def rate_limit(self) -> float:
+        """The calls per second that this process may make now, as users are told: without the
+        safety margin."""
         return as_limit(self._rate.own_rate)
 
     @property
@@ -186,10 +188,10 @@ class CallLimiter:
     def occupy(self) -> Permit:
         """Take a slot for a task that is out already, whatever the limits say: nothing is sent."""
         with self._lock:
-            beside = self._in_flight + self._share.used_by_others
+            others_in_flight = self._in_flight + self._share.used_by_others
             self._in_flight += 1
             self._usage.record_departure(self._in_flight)
-            return Permit(self._sent, self._clock(), beside, paced=False)
+            return Permit(self._sent, self._clock(), others_in_flight, paced=False)
 
     def confirm(self) -> None:
         """Learn that the service has answered, so that the account works."""
@@ -203,7 +205,7 @@ class CallLimiter:
         self.confirm()
         with self._lock:
             self._tell_breaker(permit, Feedback.OK)
-            self._learn(permit, Feedback.ACCEPTED, GROWTH)
+            self._learn(permit, Feedback.ACCEPTED)
 
     def release(
         self,
@@ -221,28 +223,32 @@ class CallLimiter:
         with self._lock:
             self._in_flight -= 1
             self._awaits_first_answer &= not answered
+            # Of a task the breaker heard when its submit was accepted; that it has ended says
+            # nothing more about the service.
             if feedback is not Feedback.ENDED:
                 self._tell_breaker(permit, feedback)
             if feedback is None:
                 # Hand the unused turn to the next call, which may have reserved a later one.
-                self._rate.refund(self._clock())
+                self._rate.take_back(self._clock())
                 self._move_turn()
             else:
-                self._learn(permit, feedback, code or feedback.name.lower())
+                self._learn(permit, feedback, code)
             self._slot_freed.set()
 
-    def hold(self, seconds: float) -> None:
-        """Hold back every call of the account for `seconds`, also the one that has a turn."""
+    def pause_all(self, seconds: float) -> None:
+        """Let no call of the account go for `seconds`, not even the one that has a turn."""
         with self._lock:
             until = self._clock() + seconds
-            is_longer = until > self._asked_until + 1
+            # The answers to a burst of calls all ask for about the same pause: one line is enough
+            # where the end moves by less than a second.
+            is_longer = until > self._pause_asked_until + 1
             log.log(
                 logging.INFO if is_longer else logging.DEBUG,
                 "all calls wait for %.0f s, as the provider asks for it (Retry-After)",
                 seconds,
             )
-            self._asked_until = max(self._asked_until, until)
-            self._hold_turns(seconds)
+            self._pause_asked_until = max(self._pause_asked_until, until)
+            self._pause_turns(seconds)
         self.usage_changed.set()
 
     def reserve_retry(self) -> float:
@@ -258,10 +264,11 @@ class CallLimiter:
 
     # Beside other processes
 
-    def report(self) -> UsageReport | None:
-        """Say what this process holds and could use. None: nothing is wanted, the share is let go.
+    def report_usage(self) -> UsageReport | None:
+        """Report what this process holds and could use, and keep to that: until the next `use_share`
+        it uses no more slots than it reported.
 
-        Until the next `take`, this process uses no more slots than it reported.
+        None: nothing is wanted, and the share is given back.
         """
         with self._lock:
             now = self._clock()
@@ -276,21 +283,21 @@ class CallLimiter:
             # Without slots, or with the one of FIRST_CALL, it can't have shown its demand yet.
             wanted_rate = UNLIMITED
             if not self._awaits_first_answer and self._share.slots:
-                wanted_rate = self._usage.demand_rate(
+                wanted_rate = self._usage.measure_rate_demand(
                     self._rate.own_rate, self._sent, now
                 )
             return UsageReport(
                 held=held,
-                wanted=self._usage.demand_slots(self._concurrency),
+                wanted=self._usage.measure_slot_demand(self._concurrency_ceiling),
                 wanted_rate=wanted_rate,
-                concurrency=self._concurrency,
-                qps=self._qps,
-                slots=self._concurrency_limit.learnt,
-                rate=self._rate.learnt,
-                hold=max(0.0, self._asked_until - now),
+                concurrency=self._concurrency_ceiling,
+                qps=self._qps_ceiling,
+                learnt_slots=self._concurrency_limit.learnt,
+                learnt_rate=self._rate.learnt,
+                pause_seconds=max(0.0, self._pause_asked_until - now),
             )
 
-    def take(self, share: Allotment, until: float) -> None:
+    def use_share(self, share: Share, until: float) -> None:
         """Use `share` until the next one comes, or until the clock says `until`."""
         with self._lock:
             now = self._clock()
@@ -316,8 +323,8 @@ class CallLimiter:
                     (SHARE, fraction_before, share.account_fraction),
                 ):
                     self._history.record(what, before, after, ANOTHER_PROCESS)
-            if share.hold:
-                self._rate.hold(share.hold, now)
+            if share.pause_seconds:
+                self._rate.pause(share.pause_seconds, now)
             self._usage.begin(self._in_flight, self._sent, now)
             self._move_turn()
             self._slot_freed.set()
@@ -349,7 +356,7 @@ class CallLimiter:
             case LimiterPhase.NO_SHARE | LimiterPhase.PROBING:
                 return False
             case LimiterPhase.FIRST_CALL | LimiterPhase.NORMAL | LimiterPhase.OUTAGE:
-                return self._in_flight < self.limit
+                return self._in_flight < self.in_flight_limit
 
     def _wait_for_slot(self) -> bool:
         """Return once a slot is free or the run stops; say whether that took a wait."""
@@ -362,7 +369,7 @@ class CallLimiter:
                 return waited
             waited = True
             self._usage.record_slot_missing()
-            if self._usage.wake(self._clock()):
+            if self._usage.end_idleness(self._clock()):
                 self.usage_changed.set()
             self._wait(self._slot_freed, None)
 
@@ -383,18 +390,20 @@ class CallLimiter:
                 or not self._has_room()
             ):
                 return None
-            beside = self._in_flight + self._share.used_by_others
+            others_in_flight = self._in_flight + self._share.used_by_others
             self._in_flight += 1
             self._sent += 1
             self._usage.record_departure(self._in_flight)
-            permit = Permit(self._sent, self._clock(), beside, paced=turn > ready)
+            permit = Permit(
+                self._sent, self._clock(), others_in_flight, paced=turn > ready
+            )
             self._breaker.record_departure(permit)
             self._repeats.record_call()
             return permit
 
-    def _hold_turns(self, seconds: float) -> None:
+    def _pause_turns(self, seconds: float) -> None:
         """Give no turn for `seconds`; the call that waits for one will reserve another."""
-        self._rate.hold(seconds, self._clock())
+        self._rate.pause(seconds, self._clock())
         self._schedule_version += 1
 
     def _move_turn(self) -> None:
@@ -406,7 +415,7 @@ class CallLimiter:
         was_down = self.service_is_down
         pause = self._breaker.record_answer(permit, feedback, self._sent, self._clock())
         if pause is not None:
-            self._hold_turns(pause)
+            self._pause_turns(pause)
         if self.service_is_down == was_down:
             return
         # As an operator sees it: one call at a time, or as many as before.
@@ -415,10 +424,13 @@ class CallLimiter:
         else:
             self._history.record(IN_FLIGHT, self._concurrency_limit.limit, 1, OUTAGE)
 
-    def _learn(self, permit: Permit, feedback: Feedback, code: str) -> None:
+    def _learn(
+        self, permit: Permit, feedback: Feedback, code: str | None = None
+    ) -> None:
+        """Move the limits by what an answer says; `code` is its name for the log."""
         rate_before = self._rate.rate
         slots_before = self._concurrency_limit.limit
-        cause = code
+        cause = code or feedback.name.lower()
         match feedback:
             case Feedback.RATE_LIMITED:
                 if self._rate.cut(permit, self._sent, self._clock()):

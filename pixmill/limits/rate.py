@@ -4,8 +4,9 @@ The rate is that of the account, of which a process may have a fraction. Times a
 clock. Nothing here locks or sleeps.
 
 A throttled call cuts the rate to the goodput: the calls per second that got through since the
-throttled call before it, as many as an empty token bucket lets through. Then the rate climbs
-again; how fast depends on where it is:
+throttled call before it. Providers count with a token bucket. At both of these calls it was empty,
+so as many got through between them as the provider puts in. Then the rate climbs again; how fast
+depends on where it is:
 
 | phase       | where the rate is                     | it grows                        |
 |-------------|---------------------------------------|---------------------------------|
@@ -23,9 +24,9 @@ limit throttles one call in 100 to 200. CLIMBING is quick again, as the limit wa
 | UNTHROTTLED | throttled                                    | SEARCHING, at the goodput       |
 | UNTHROTTLED | throttled within the first `FEW_CALLS`       | CREEPING, `CUT_KEEPS_AT_MOST`   |
 | all others  | throttled                                    | CREEPING, at the goodput        |
-| all others  | throttled, after few calls got through       | RECOVERING, below the estimate  |
+| all others  | throttled, after fewer than `SURE_CALLS`     | RECOVERING, below the estimate  |
 | all others  | throttled, and nothing had got through       | CLIMBING, at the lower bound    |
-| any         | throttled, another process has just cut      | CREEPING, `CUT_KEEPS_AT_MOST`   |
+| any         | throttled, just after a cut (shared account) | CREEPING, `CUT_KEEPS_AT_MOST`   |
 | any         | throttled, but sent before the last cut      | unchanged                       |
 | all others  | success of a call that waited for its turn   | grows, by where the rate is     |
 | any         | another process has learnt more              | its rate; phase follows from it |
@@ -90,12 +91,13 @@ class Goodput(NamedTuple):
     """The calls that got through between two throttled ones, counted to plus or minus one call."""
 
     calls: int
+    """How many there were."""
 
     low: float
-    """Calls per second, if the bucket was just empty at both ends."""
+    """Calls per second of the account, if the bucket was just empty at both ends."""
 
     high: float
-    """Calls per second, if one more would have got through."""
+    """Calls per second of the account, if one more would have got through."""
 
 
 class AdaptiveRateLimit:
@@ -124,11 +126,12 @@ class AdaptiveRateLimit:
         self._last_throttled: Permit | None = None
         # When the first call was due: the goodput before the first throttled one counts from it.
         self._first_turn: float | None = None
-        # Until then others may not know of the last cut, and what is throttled may be theirs.
-        self._cut_known_to_others_at = now
+        # Until then throttled calls may be an echo of the last cut, whichever process of the account
+        # has made it: until all have heard of it they send at the old rate.
+        self._echoes_until = now
         # Up to when the rate has grown already: the last success that counted, or the last cut.
         self._climb_credited_until = now
-        self._schedule = Schedule(next_turn=now, held_until=now)
+        self._schedule = Schedule(next_turn=now, paused_until=now)
 
     @property
     def own_rate(self) -> float:
@@ -172,14 +175,14 @@ class AdaptiveRateLimit:
         """Record that the call with the reserved turn has gone, or will reserve another."""
         self._schedule = self._schedule.clear_reservation()
 
-    def refund(self, now: float) -> None:
-        """Record that a turn was not used, as its call was not sent; the reserved one is void."""
-        self._schedule = self._schedule.refund(now, self._spacing)
+    def take_back(self, now: float) -> None:
+        """Take back a turn that was not used, as its call was not sent; the reserved one is void."""
+        self._schedule = self._schedule.take_back(now, self._spacing)
 
-    def hold(self, seconds: float, now: float) -> None:
+    def pause(self, seconds: float, now: float) -> None:
         """Give no turn for `seconds`; the reserved one is void."""
-        # A hold shorter than the spacing must not quicken the rate.
-        self._schedule = self._schedule.hold(now + max(seconds, self._spacing))
+        # A pause shorter than the spacing must not quicken the rate.
+        self._schedule = self._schedule.pause(now + max(seconds, self._spacing))
 
     # Beside other processes
 
@@ -200,14 +203,14 @@ class AdaptiveRateLimit:
         if learnt > self.learnt:
             if learnt.cuts > self._cuts:
                 self._last_call_before_cut = sent
-                self._cut_known_to_others_at = now + HEARD_SECONDS
+                self._echoes_until = now + HEARD_SECONDS
             self._cuts = learnt.cuts
             self.rate = learnt.rate
             self._estimate = learnt.estimate
         # Without any cut the rate is the ceiling, even if another process's config had lowered it.
         self.rate = min(self.rate, self._ceiling) if self._cuts else self._ceiling
         self.account_fraction = account_fraction
-        self._schedule = self._schedule.reprice(now, before, self.own_rate)
+        self._schedule = self._schedule.respace(now, before, self.own_rate)
 
     # Answers
 
@@ -220,19 +223,20 @@ class AdaptiveRateLimit:
         self._last_throttled = permit
         if permit.number <= self._last_call_before_cut:
             return False
-        if permit.at < self._cut_known_to_others_at:
-            # Another process has just cut the same account: this is hardly a second drop.
+        if permit.at < self._echoes_until:
+            # This or another process has just cut for the same account: this is hardly a second drop
+            # of the provider's limit.
             self.rate = max(self._floor, self.rate * CUT_KEEPS_AT_MOST)
             self._estimate = self.rate
         elif self._cuts:
-            self._cut_to_goodput(permit, last_throttled)
+            self._cut_to_goodput(self._measure_goodput(last_throttled, permit))
         else:
             self._cut_for_the_first_time(permit)
         self._cuts += 1
         self._last_call_before_cut = sent
         self._climb_credited_until = now
         is_shared = self.account_fraction < 1
-        self._cut_known_to_others_at = now + HEARD_SECONDS if is_shared else now
+        self._echoes_until = now + HEARD_SECONDS if is_shared else now
         self._schedule = self._schedule.restart(now, self._spacing)
         return True
 
@@ -250,8 +254,9 @@ class AdaptiveRateLimit:
             case RatePhase.RECOVERING:
                 grown = min(self.rate * (1 + QUICK_CLIMB * passed), self._estimate)
             case RatePhase.CREEPING:
-                per_second = max(self.rate / SLOW_CLIMB_CALLS, 1 / SLOW_CLIMB_SECONDS)
-                grown = self.rate * (1 + SLOW_CLIMB * passed * per_second)
+                # Of the whole slow climb, the part that one second does.
+                part = max(self.rate / SLOW_CLIMB_CALLS, 1 / SLOW_CLIMB_SECONDS)
+                grown = self.rate * (1 + SLOW_CLIMB * passed * part)
             case RatePhase.SEARCHING:
                 grown = self.rate * (1 + SEARCH_CLIMB * passed)
             case RatePhase.CLIMBING:
@@ -265,7 +270,7 @@ class AdaptiveRateLimit:
         """
         through = permit.number - 1
         if through < FEW_CALLS or self._first_turn is None:
-            self._cut_to_goodput(permit, None)
+            self._cut_to_goodput(None)
             return
         seconds = permit.at - self._first_turn + BUCKET_SECONDS
         goodput = through / (seconds * self.account_fraction)
@@ -274,8 +279,21 @@ class AdaptiveRateLimit:
         self._estimate = 0.0
         self._is_searching = True
 
-    def _cut_to_goodput(self, permit: Permit, last_throttled: Permit | None) -> None:
-        """Cut to the goodput since `last_throttled`, within bounds.
+    def _measure_goodput(
+        self, last_throttled: Permit | None, permit: Permit
+    ) -> Goodput | None:
+        """Return what the account let through between two throttled calls; None: no time passed."""
+        if last_throttled is None or last_throttled.at >= permit.at:
+            return None
+        # The calls sent between the two. They got through, as far as is known: one that was
+        # throttled would be the last throttled call itself.
+        through = permit.number - last_throttled.number - 1
+        # This process had a fraction of the account's rate; the others sent the rest meanwhile.
+        seconds = (permit.at - last_throttled.at) * self.account_fraction
+        return Goodput(through, through / seconds, (through + 1) / seconds)
+
+    def _cut_to_goodput(self, goodput: Goodput | None) -> None:
+        """Cut to the `goodput` within bounds; where none could be measured, by as little as can be.
 
         | bound | in calls per second                | why                                  |
         |-------|------------------------------------|--------------------------------------|
@@ -288,14 +306,13 @@ class AdaptiveRateLimit:
         """
         self._is_searching = False
         most = self.rate * CUT_KEEPS_AT_MOST
-        least = self.rate * CUT_KEEPS_AT_LEAST
-        goodput = Goodput(0, low=most, high=most)
-        if last_throttled and last_throttled.at < permit.at:
-            through = permit.number - last_throttled.number - 1
-            seconds = (permit.at - last_throttled.at) * self.account_fraction
-            goodput = Goodput(through, through / seconds, (through + 1) / seconds)
-            if goodput.calls < CUT_WAS_ENOUGH_CALLS:
-                least = self.rate * RECUT_KEEPS_AT_LEAST
+        if goodput is None:
+            self.rate = max(self._floor, most)
+            self._estimate = self.rate
+            return
+        was_enough = goodput.calls >= CUT_WAS_ENOUGH_CALLS
+        keeps_at_least = CUT_KEEPS_AT_LEAST if was_enough else RECUT_KEEPS_AT_LEAST
+        least = self.rate * keeps_at_least
         self.rate = max(self._floor, least, min(goodput.low, most))
         if goodput.low == 0:
             # Nothing got through. It may have been an outage, so that no limit is known.

@@ -20,14 +20,14 @@ from pixmill.limits.fair_share import UNLIMITED
 from pixmill.tuning import KEEPS_UP_SHARE
 
 _LEAST_SECONDS = 1e-3
-"""Of a window, so that a rate can be computed for one that ends at once."""
+"""What a window lasts at least, so that a rate can be computed for one that ends at once."""
 
 
 class UsageWindow:
     """The calls of one process since its last share. The limiter locks."""
 
     def __init__(self, *, is_idle: bool, now: float) -> None:
-        # Nothing was wanted, so that the share was let go; the next call asks for one.
+        # Nothing was wanted, so that the share was given back; the next call asks for one.
         self.is_idle = is_idle
         # A call waits for a slot now.
         self._lacks_slots = False
@@ -56,16 +56,16 @@ class UsageWindow:
         self._most_in_flight = max(self._most_in_flight, in_flight)
 
     def record_slot_found(self) -> None:
-        """Record that the call whose turn it is has found a slot."""
+        """Record that the first call in line has found a slot."""
         self._lacks_slots = False
 
     def record_slot_missing(self) -> None:
-        """Record that the call whose turn it is has to wait for a slot."""
+        """Record that the first call in line has to wait for a slot."""
         self._lacks_slots = True
         self._lacked_slots = True
 
-    def wake(self, now: float) -> bool:
-        """Begin to want calls again. Returns whether there was no share, so that one is needed."""
+    def end_idleness(self, now: float) -> bool:
+        """Want calls again. Returns whether the share had been given back, so that one is needed."""
         if not self.is_idle:
             return False
         self.is_idle = False
@@ -76,8 +76,8 @@ class UsageWindow:
         """Whether no call was sent in this window (`sent` in all), and none waits for a slot."""
         return not self._lacks_slots and sent == self._sent_before
 
-    def demand_slots(self, ceiling: int) -> int:
-        """Return how many calls in flight the process could use, and remember it."""
+    def measure_slot_demand(self, ceiling: int) -> int:
+        """Return how many calls in flight the process could use. The next window starts from it."""
         demand = self._most_in_flight + 1
         if self._lacked_slots or self._lacks_slots:
             demand = 2 * self._most_in_flight + 2
@@ -85,10 +85,11 @@ class UsageWindow:
         self._wanted_slots = min(ceiling, max(self._wanted_slots - 1, demand))
         return self._wanted_slots
 
-    def demand_rate(self, own_rate: float, sent: int, now: float) -> float:
-        """Return the calls per second the process could use, and remember how it did.
+    def measure_rate_demand(self, own_rate: float, sent: int, now: float) -> float:
+        """Return the calls per second that the process could use.
 
-        `own_rate` is what it had, `sent` how many calls it made in all.
+        `own_rate` is what it had, `sent` how many calls it made in all. What this window came to is
+        kept, as the next one is compared with it.
         """
         seconds = max(now - self._began, _LEAST_SECONDS)
         rate = (sent - self._sent_before + 1) / seconds

@@ -9,7 +9,7 @@ from sqlalchemy import select, text, update
 
 from pixmill.ledger import Ledger
 from pixmill.ledger.dialects import clock
-from pixmill.limits.fair_share import Allotment
+from pixmill.limits.fair_share import Share
 from pixmill.limits.lease_table import LeaseRequest, share_out, shares
 from pixmill.tuning import SHARE_LEASE_SECONDS
 from tests.fork_server import fork_code
@@ -23,10 +23,12 @@ def ask(
     *,
     account: str = "main",
     hold: float = 0.0,
-) -> Allotment:
+) -> Share:
     share = ledger.write(
         share_out,
-        LeaseRequest(lease, account, report(held)._replace(hold=hold), first=True),
+        LeaseRequest(
+            lease, account, report(held)._replace(pause_seconds=hold), first=True
+        ),
     )
     assert share
     return share
@@ -76,7 +78,7 @@ def test_all_processes_hear_for_how_long_the_provider_wants_to_be_left_alone(
 ) -> None:
     """D11."""
     ask(ledger, "a", hold=60)
-    assert 50 < ask(ledger, "b").hold <= 60
+    assert 50 < ask(ledger, "b").pause_seconds <= 60
 
 
 def test_a_ledger_from_before_there_were_shares_gets_the_table(ledger: Ledger) -> None:
@@ -149,7 +151,9 @@ def test_a_record_that_can_not_be_read_keeps_its_lease_and_wants_nothing(
     tell(ledger, "a", record=change(json.loads(record_of(ledger, "a"))))
     share = ask(ledger, "b")
     assert (share.slots, share.account_fraction) == (10, 1.0)
-    assert 50 < share.hold <= 60, "what its provider asked for is on record apart"
+    assert 50 < share.pause_seconds <= 60, (
+        "what its provider asked for is on record apart"
+    )
     assert record_of(ledger, "a") is not None
     assert ask(ledger, "a", held=0).slots == 0, (
         "in its turn it is one of the account again"

@@ -170,8 +170,8 @@ class Shared:
             self.now += seconds
 
     def takes(self, *others: LeaseRecord, until: float = 1e9) -> None:
-        mine = self.limiter.report() or report()
-        self.limiter.take(allocate(mine, others)[0], until)
+        mine = self.limiter.report_usage() or report()
+        self.limiter.use_share(allocate(mine, others)[0], until)
 
     def sent(self, calls: int) -> list[Permit]:
         """Up to so many calls; fewer where one would have to wait for a slot."""
@@ -207,7 +207,7 @@ def test_after_a_cut_only_what_the_others_leave_is_used_at_once() -> None:
     calls = shared.sent(3)
     shared.limiter.usage_changed.clear()
     shared.limiter.release(calls[2], Feedback.CONCURRENCY_LIMITED, answered=True)
-    assert shared.limiter.limit == 2
+    assert shared.limiter.in_flight_limit == 2
     assert shared.limiter.usage_changed.is_set(), "the others should hear of it at once"
 
 
@@ -216,7 +216,7 @@ def test_who_wants_nothing_lets_its_share_go() -> None:
     shared.takes()
     shared.limiter.release(shared.sent(1)[0], Feedback.OK, answered=True)
     shared.takes()
-    assert shared.limiter.report() is None
+    assert shared.limiter.report_usage() is None
     assert shared.sent(1) == []
 
 
@@ -224,7 +224,7 @@ def test_a_hold_that_another_process_was_asked_for_holds_here_too() -> None:
     """D11."""
     shared = Shared()
     share, _ = allocate(report(), [])
-    shared.limiter.take(share._replace(hold=7.0), 1e9)
+    shared.limiter.use_share(share._replace(pause_seconds=7.0), 1e9)
     shared.sent(1)
     assert shared.now == pytest.approx(7)
 
@@ -260,10 +260,10 @@ def test_who_is_slow_once_wants_what_it_used_before_and_then_what_it_uses() -> N
         for call in shared.sent(calls):
             shared.limiter.release(call, Feedback.OK, answered=True)
         shared.now = begun + 1
-        mine = shared.limiter.report()
+        mine = shared.limiter.report_usage()
         assert mine
         wanted.append(mine.wanted_rate)
-        shared.limiter.take(allocate(mine, [])[0], 1e9)
+        shared.limiter.use_share(allocate(mine, [])[0], 1e9)
     assert wanted == pytest.approx(
         [20 * RATE_MARGIN, 11 / KEEPS_UP_SHARE, 4 / KEEPS_UP_SHARE]
     )

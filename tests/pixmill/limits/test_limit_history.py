@@ -45,7 +45,7 @@ def test_a_cut_of_the_rate_is_told_with_the_provider_s_code(
     still.limiter.release(calls[-1], Feedback.RATE_LIMITED, answered=True, code="50429")
     (change,) = still.limiter.changes
     assert (change.what, change.before, change.cause) == (RATE, 20, "50429")
-    assert change.after == still.limiter.qps
+    assert change.after == still.limiter.rate_limit
     assert told(logged) == [f"rate 20.0 → {change.after:.1f} calls/s: 50429"]
 
 
@@ -82,7 +82,7 @@ def test_a_hold_that_the_provider_asks_for_is_told_once(
     """Each of the calls in flight may bring the same Retry-After."""
     still = Still()
     for _ in range(5):
-        still.limiter.hold(7)
+        still.limiter.pause_all(7)
     assert told(logged) == [
         "all calls wait for 7 s, as the provider asks for it (Retry-After)"
     ]

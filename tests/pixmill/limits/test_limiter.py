@@ -73,7 +73,7 @@ def test_a_hold_holds_back_everybody_and_then_the_pace_goes_on() -> None:
     clock = Clock()
     limiter = clock.limiter(SECOND)
     assert limiter.acquire()
-    limiter.hold(7)
+    limiter.pause_all(7)
     assert clock.departures(limiter, 3) == pytest.approx([7, 8, 9])
 
 
@@ -82,7 +82,7 @@ def test_a_hold_reaches_those_who_wait_for_their_turn_already() -> None:
     clock = Clock()
     limiter = clock.limiter(SECOND)
     assert limiter.acquire()
-    clock.meanwhile = lambda: limiter.hold(7)
+    clock.meanwhile = lambda: limiter.pause_all(7)
     assert clock.departures(limiter, 2) == pytest.approx([7, 8])
 
 
@@ -90,8 +90,8 @@ def test_a_shorter_hold_does_not_end_a_longer_one() -> None:
     """D11: answers of calls in flight come in any order."""
     clock = Clock()
     limiter = clock.limiter(SECOND)
-    limiter.hold(7)
-    limiter.hold(2)
+    limiter.pause_all(7)
+    limiter.pause_all(2)
     assert clock.departures(limiter, 2) == pytest.approx([7, 8])
 
 
@@ -100,7 +100,7 @@ def test_a_hold_shorter_than_the_pace_does_not_quicken_it() -> None:
     clock = Clock()
     limiter = clock.limiter(SECOND)
     assert limiter.acquire()
-    limiter.hold(0.1)
+    limiter.pause_all(0.1)
     assert clock.departures(limiter, 2)[0] >= 1
 
 
@@ -109,7 +109,7 @@ def test_a_hold_does_not_send_those_who_wait_to_the_end_of_the_queue() -> None:
     clock = Clock()
     limiter = clock.limiter(SECOND)
     assert limiter.acquire()
-    clock.meanwhile = lambda: limiter.hold(3)
+    clock.meanwhile = lambda: limiter.pause_all(3)
     assert clock.departures(limiter, 19) == pytest.approx(
         [float(at) for at in range(3, 22)]
     )
@@ -143,16 +143,19 @@ def test_never_more_in_flight_than_the_limit_and_all_of_it_is_used() -> None:
 
 def test_the_first_call_is_alone_until_the_service_itself_answers() -> None:
     """E10: an answer that never came proves nothing about key and account."""
-    limiter = CallLimiter(100_000, 8, probe_first=True)
+    limiter = CallLimiter(100_000, 8, first_call_alone=True)
     for answered, limit in ((False, 1), (False, 1), (True, 8), (False, 8)):
         call = limiter.acquire()
         assert call
         limiter.release(call, answered=answered)
-        assert limiter.limit == limit
+        assert limiter.in_flight_limit == limit
 
 
 def test_all_who_wait_for_the_first_call_go_once_it_is_answered() -> None:
-    limiter, together = CallLimiter(100_000, 4, probe_first=True), threading.Barrier(4)
+    limiter, together = (
+        CallLimiter(100_000, 4, first_call_alone=True),
+        threading.Barrier(4),
+    )
     first = limiter.acquire()
     assert first
     with ThreadPoolExecutor(4) as pool:
@@ -170,7 +173,7 @@ def test_a_stop_ends_every_wait_and_leaves_those_in_flight_alone() -> None:
     limiter = CallLimiter(100_000, 2)
     call = limiter.acquire()
     assert call
-    limiter.hold(3600)
+    limiter.pause_all(3600)
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(limiter.acquire) for _ in range(2)]
         limiter.stop()

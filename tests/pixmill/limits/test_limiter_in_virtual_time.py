@@ -223,13 +223,13 @@ def test_an_in_flight_limit_that_finds_itself_ends_where_a_given_one_does() -> N
         hidden = drawn(seed)._replace(qps=50, latency=2)
         world = World(hidden, seed)
         limiter = hidden.limiter(world, 40, start=2)
-        assert limiter.limit == 2
+        assert limiter.in_flight_limit == 2
         world.run(limiter, 300)
         settled = world.now
         world.run(limiter, 300)
         served, _ = world.counted(settled)
         assert served >= 0.9 * (world.now - settled) * hidden.allowed
-        assert limiter.limit in (hidden.concurrency, hidden.concurrency + 1)
+        assert limiter.in_flight_limit in (hidden.concurrency, hidden.concurrency + 1)
 
 
 def test_no_limit_is_ever_above_its_ceiling() -> None:
@@ -238,7 +238,7 @@ def test_no_limit_is_ever_above_its_ceiling() -> None:
     world = World(Hidden(qps=1000, concurrency=1000, latency=1))
     limiter = hidden.limiter(world, 1, start=2)
     world.run(limiter, 1e9, until=120)
-    assert (limiter.limit, limiter.qps) == (8, 10)
+    assert (limiter.in_flight_limit, limiter.rate_limit) == (8, 10)
     assert max(peak for _, peak in world.peaks) == 8
     served, throttled = world.counted()
     assert served == pytest.approx(8 * 120, rel=0.1)
@@ -252,7 +252,7 @@ def test_slow_start_doubles_every_round() -> None:
     limits = []
     for second in range(1, 10):
         world.run(limiter, 1e6, until=1.35 * second)
-        limits.append(limiter.limit)
+        limits.append(limiter.in_flight_limit)
     assert limits == sorted(limits)
     assert limits[:2] == [4, 8]
     assert limits[-1] == 64
@@ -332,9 +332,9 @@ def test_ten_minutes_of_nothing_but_throttling_neither_storm_nor_stall_and_are_s
             assert call
             world._later(0.05, world._leaving(limiter, call, code))
         if code is TOO_FAST:
-            assert limiter.qps <= 0.01 * hidden.qps
+            assert limiter.rate_limit <= 0.01 * hidden.qps
         else:
-            assert limiter.limit == 1
+            assert limiter.in_flight_limit == 1
         _, asked = world.counted(begun)
         assert asked >= 600 * RATE_FLOOR
         world.hidden = hidden
@@ -374,13 +374,13 @@ def test_a_burst_of_throttled_calls_cuts_the_rate_once() -> None:
     still = Still()
     calls = still.sent(20)
     still.answered(TOO_FAST, calls[3])
-    cut = still.limiter.qps
+    cut = still.limiter.rate_limit
     assert cut < 1000
     still.now += 5
     still.answered(TOO_FAST, *calls[4:])
-    assert still.limiter.qps == cut
+    assert still.limiter.rate_limit == cut
     still.answered(TOO_FAST, *still.sent(1))
-    assert still.limiter.qps < cut
+    assert still.limiter.rate_limit < cut
 
 
 def test_a_burst_of_throttled_calls_cuts_the_in_flight_limit_once_to_what_was_taken() -> (
@@ -389,7 +389,7 @@ def test_a_burst_of_throttled_calls_cuts_the_in_flight_limit_once_to_what_was_ta
     still = Still()
     calls = still.sent(20)
     still.answered(TOO_MANY, *calls[12:])
-    assert (still.limiter.limit, still.limiter.qps) == (12, 1000)
+    assert (still.limiter.in_flight_limit, still.limiter.rate_limit) == (12, 1000)
 
 
 def test_a_cut_that_was_not_enough_is_followed_by_a_larger_one() -> None:
@@ -399,7 +399,7 @@ def test_a_cut_that_was_not_enough_is_followed_by_a_larger_one() -> None:
     still.answered(TOO_MANY, calls[12])
     still.answered(OK, *calls[:9])
     still.answered(TOO_MANY, *still.sent(1))
-    assert still.limiter.limit == 7
+    assert still.limiter.in_flight_limit == 7
 
 
 def test_an_idle_limit_does_not_grow() -> None:
@@ -407,10 +407,10 @@ def test_an_idle_limit_does_not_grow() -> None:
     still = Still(start=8)
     for _ in range(100):
         still.answered(OK, *still.sent(2))
-    assert still.limiter.limit == 8
+    assert still.limiter.in_flight_limit == 8
     still.answered(OK, *still.sent(7))
     still.answered(OK, *still.sent(7))
-    assert still.limiter.limit == 16
+    assert still.limiter.in_flight_limit == 16
 
 
 def test_a_fault_stops_growth_until_answers_are_calm_again() -> None:
@@ -419,24 +419,24 @@ def test_a_fault_stops_growth_until_answers_are_calm_again() -> None:
     still.answered(FAULT, *still.sent(1))
     for _ in range((CALM_CALLS - 1) // 4):
         still.answered(OK, *still.sent(4))
-    assert still.limiter.limit == 4
+    assert still.limiter.in_flight_limit == 4
     for _ in range(3):
         still.answered(OK, *still.sent(4))
-    assert still.limiter.limit > 4
+    assert still.limiter.in_flight_limit > 4
 
 
 def test_a_rate_that_is_not_used_does_not_grow() -> None:
     """Only calls that waited for their turn show that a higher rate would have been used."""
     still = Still(qps=100)
     still.answered(TOO_FAST, *still.sent(1))
-    cut = still.limiter.qps
+    cut = still.limiter.rate_limit
     for _ in range(50):
         still.now += 1
         still.answered(OK, *still.sent(1))
-    assert still.limiter.qps == cut
+    assert still.limiter.rate_limit == cut
     for _ in range(50):
         still.answered(OK, *still.sent(2))
-    assert still.limiter.qps > cut
+    assert still.limiter.rate_limit > cut
 
 
 # Whole runs

@@ -20,12 +20,12 @@ def test_an_accepted_task_keeps_its_slot_until_it_has_ended() -> None:
 
 def test_the_first_task_that_is_accepted_lets_the_others_go() -> None:
     """A wrong key shows at the first submit; that takes a moment, and its task a minute."""
-    limiter = CallLimiter(1000, 10, probe_first=True)
+    limiter = CallLimiter(1000, 10, first_call_alone=True)
     task = limiter.acquire()
     assert task is not None
-    assert limiter.limit == 1
+    assert limiter.in_flight_limit == 1
     limiter.accept(task)
-    assert limiter.limit == 10
+    assert limiter.in_flight_limit == 10
     assert limiter.acquire() is not None
 
 
@@ -52,15 +52,15 @@ def test_too_many_tasks_cut_the_limit_to_those_that_work() -> None:
     for task in tasks[:2]:
         still.limiter.accept(task)
     still.limiter.release(tasks[2], Feedback.CONCURRENCY_LIMITED, answered=True)
-    assert (still.limiter.limit, still.limiter.in_flight) == (2, 2)
+    assert (still.limiter.in_flight_limit, still.limiter.in_flight) == (2, 2)
 
 
 def test_rounds_of_tasks_that_end_raise_the_limit_again() -> None:
     still = Still(concurrency=8, start=2)
     for _ in range(6):
-        tasks = still.sent(still.limiter.limit)
+        tasks = still.sent(still.limiter.in_flight_limit)
         for task in tasks:
             still.limiter.accept(task)
         for task in tasks:
             still.limiter.release(task, Feedback.ENDED)
-    assert still.limiter.limit == 8
+    assert still.limiter.in_flight_limit == 8
