@@ -19,7 +19,7 @@ from pixmill.execution.outcomes import (
 )
 from pixmill.execution.progress import Outcome, RunCounters
 from pixmill.execution.settlement import Settlement
-from pixmill.execution.spending_rules import claim_limits
+from pixmill.execution.spending_rules import claim_terms
 from pixmill.execution.stop_reasons import budget_reached, outage
 from pixmill.execution.stop_signal import StopSignal
 from pixmill.execution.task_poller import RunningTask, TaskPoller, resumed_task
@@ -60,7 +60,7 @@ class CallSender:
         self._counts = counts
         self._settlement = settlement
         self._poller = poller
-        self._claim_limits = claim_limits(config, run_id)
+        self._claim_terms = claim_terms(config, run_id)
 
     def pay(self, item: WorkItem) -> None:
         """Make one call for a job: wait for a turn, claim, send, record, follow up."""
@@ -80,9 +80,9 @@ class CallSender:
             # would hold its own.
             body_prefix = item.job.beginning()
             job = item.job
-            limits = self._claim_limits._replace(req_key=job.req_key)
+            terms = self._claim_terms._replace(req_key=job.req_key)
             most = job.price.most if job.price else None
-            claim = self._ledger.claim(job.key, limits, most)
+            claim = self._ledger.claim(job.key, terms, most)
             match claim:
                 case ClaimDenied():
                     denied = claim
@@ -105,7 +105,7 @@ class CallSender:
                 self._give_back(item, permit, response)
         if denied:
             # After the slot is released: what stops the run looks at the calls in flight.
-            if denied.is_reserved:
+            if denied.may_get_room:
                 self._settlement.retry_when_room(item)
                 return
             if denied.cap:

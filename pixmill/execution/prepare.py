@@ -185,7 +185,7 @@ class PreparedRun:
             note_running(self.plan, self.run_id, self.to_pay)
         self.ledger.begin_run(self.run_id, config.name)
         if self.plan.asked:
-            self.ledger.mark_for_repayment(self.plan.asked)
+            self.ledger.mark_to_pay_again(self.plan.asked)
         scoring = RunScoring(self.plan, self.ledger, store)
         self.resources.callback(scoring.close)
         executor = self._start_executor(downloads)

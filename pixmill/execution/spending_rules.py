@@ -11,7 +11,7 @@ from pixmill.config.model import Config
 from pixmill.datasets.dataset_files import CONFIG
 from pixmill.datasets.publishing import last_manifest, published_folder
 from pixmill.errors import SpendingRefused, TableError
-from pixmill.ledger import Ledger, RunLimits, queries
+from pixmill.ledger import ClaimTerms, Ledger, queries
 from pixmill.ledger.budgets import month_begins
 from pixmill.planning.plan import Plan
 from pixmill.tuning import CLAIM_LEASE_TIMEOUTS
@@ -87,9 +87,9 @@ def check_invalid(plan: Plan) -> None:
         )
 
 
-def claim_limits(config: Config, run_id: str) -> RunLimits:
+def claim_terms(config: Config, run_id: str) -> ClaimTerms:
     """Return what the ledger compares every claim of a run with, before a call is made."""
-    return RunLimits(
+    return ClaimTerms(
         run_id=run_id,
         provider=config.provider.kind,
         account=config.account,

@@ -13,7 +13,7 @@ from pixmill.config.model import Config
 from pixmill.datasets.gate import Gate, gate_of
 from pixmill.datasets.publishing import last_manifest
 from pixmill.datasets.refused import refused_gate
-from pixmill.ledger import Ledger, open_ledger, payment_marks, queries
+from pixmill.ledger import Ledger, open_ledger, queries
 from pixmill.ledger.process_owner import is_dead
 from pixmill.limits.history import LimitChange, changes_of
 from pixmill.limits.lease_table import limit_changes
@@ -178,7 +178,7 @@ def _doubtful_jobs(plan: Plan, ledger: Ledger) -> Iterator[DoubtfulJob]:
     table is not read.
     """
     in_doubt_jobs = {
-        doubt.job_key: doubt for doubt in ledger.read(payment_marks.in_doubt_calls)
+        doubt.job_key: doubt for doubt in ledger.read(queries.in_doubt_calls)
     }
     # Without any, the table is not read a second time.
     for jobs in plan.batches() if in_doubt_jobs else ():

@@ -161,7 +161,7 @@ class WorkerPool:
         doubt. Twice with the same jobs is no chance: then the run ends.
         """
         # Before anything is sent again: the worker may have paid for some of the chunk.
-        in_doubt = self._ledger.recover(self._run_id, self._config.name)
+        in_doubt = self._ledger.doubt_calls_of_the_dead(self._run_id, self._config.name)
         log.warning(
             "a worker was lost with %s; %s calls are in doubt (%s: %s)",
             name_chunk(chunk),

@@ -13,10 +13,10 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
+from pixmill.ledger.job_conditions import is_unattended
 from pixmill.ledger.queries import calls_of
-from pixmill.ledger.records import RunLimits
-from pixmill.ledger.schema import COUNTS, attempts, jobs, late, now_micros
-from pixmill.ledger.tasks import is_unattended
+from pixmill.ledger.records import ClaimTerms
+from pixmill.ledger.schema import IS_LAST_WORD, attempts, jobs, late, now_micros
 from pixmill.money import to_units
 
 
@@ -26,31 +26,32 @@ class Room(NamedTuple):
     calls: int | None
     """How many more, `None` without a cap."""
     units: Mapping[str, int]
-    """In billionths of the currency, by the key of the config's `budget`."""
+    """Money in billionths of the currency (`pixmill.money`), by the key of the config's `budget`
+    whose cap leaves it."""
 
-    def divide(
+    def split_by_fit(
         self, asked: Mapping[str, int | None]
     ) -> tuple[dict[str, int | None], dict[str, str]]:
-        """Return those of the jobs `asked`, in their order, that all fit at once, and of the others
-        the cap that they do not fit under.
+        """Return those of the jobs `asked`, in their order, that all fit at once, and for each of
+        the others the cap that it does not fit under.
 
         Each comes with what it may cost in billionths. A call without a known price fits under
         every cap on money: a config with such a cap needs a price for all that it may send.
         """
         calls = self.calls
-        left = dict(self.units)
+        money_left = dict(self.units)
         fitting: dict[str, int | None] = {}
         over = {}
         for key, units in asked.items():
             needed = units or 0
-            exceeded = [cap for cap, money in left.items() if needed > money]
+            exceeded = [cap for cap, money in money_left.items() if needed > money]
             if calls is not None and len(fitting) >= calls:
                 exceeded.insert(0, "max_calls")
             if exceeded:
                 over[key] = exceeded[0]
                 continue
             fitting[key] = units
-            left = {cap: money - needed for cap, money in left.items()}
+            money_left = {cap: money - needed for cap, money in money_left.items()}
         return fitting, over
 
 
@@ -60,42 +61,42 @@ class Budgets:
     def __init__(self) -> None:
         self._meters: dict[tuple[str, int], _Meter] = {}
 
-    def room(self, connection: Connection, limits: RunLimits) -> Room:
+    def room(self, connection: Connection, terms: ClaimTerms) -> Room:
         """Return what the caps of a run leave."""
         calls = None
-        if limits.max_calls is not None:
-            used = calls_of(connection, limits.run_id)
-            calls = max(0, limits.max_calls - used)
+        if terms.max_calls is not None:
+            used = calls_of(connection, terms.run_id)
+            calls = max(0, terms.max_calls - used)
         # Of a run without a price, what nobody wrote down counts as nothing.
-        price = to_units(limits.price or Decimal(0))
+        price = to_units(terms.price or Decimal(0))
         units = {}
-        if limits.max_cost is not None:
-            spent = self._of_run(limits).spent(connection, price)
-            units["max_cost"] = to_units(limits.max_cost) - spent
-        if limits.max_cost_per_month is not None:
-            spent = self._of_month(limits).spent(connection, price)
-            cap = to_units(limits.max_cost_per_month)
+        if terms.max_cost is not None:
+            spent = self._of_run(terms).spent(connection, price)
+            units["max_cost"] = to_units(terms.max_cost) - spent
+        if terms.max_cost_per_month is not None:
+            spent = self._of_month(terms).spent(connection, price)
+            cap = to_units(terms.max_cost_per_month)
             units["max_cost_per_month"] = cap - spent
         return Room(calls, units)
 
-    def _of_run(self, limits: RunLimits) -> "_Meter":
-        key = (limits.run_id, 0)
+    def _of_run(self, terms: ClaimTerms) -> "_Meter":
+        key = (terms.run_id, 0)
         if key not in self._meters:
-            of_run = attempts.c.run_id == limits.run_id
-            in_flight = jobs.c.claim_run == limits.run_id
+            of_run = attempts.c.run_id == terms.run_id
+            in_flight = jobs.c.claim_run == terms.run_id
             self._meters[key] = _Meter(of_run, of_run, in_flight)
         return self._meters[key]
 
-    def _of_month(self, limits: RunLimits) -> "_Meter":
-        begin = month_begins(limits.timezone)
-        key = (limits.account, begin)
+    def _of_month(self, terms: ClaimTerms) -> "_Meter":
+        begin = month_begins(terms.timezone)
+        key = (terms.account, begin)
         if key not in self._meters:
-            of_account = attempts.c.account == limits.account
+            of_account = attempts.c.account == terms.account
             first = of_account & (attempts.c.answered_at >= begin)
             # A sum, so that no index on the time is used to look at the whole month again for the
             # few that were added.
             later = of_account & (attempts.c.answered_at + 0 >= begin)
-            in_flight = jobs.c.claim_account == limits.account
+            in_flight = jobs.c.claim_account == terms.account
             self._meters[key] = _Meter(first, later, in_flight)
         return self._meters[key]
 
@@ -127,7 +128,7 @@ class _Meter:
     def spent(self, connection: Connection, price: int) -> int:
         """Return what was or may have been charged, calls in flight included; one whose amount
         nobody wrote down counts as `price`."""
-        self._read_on(connection, price)
+        self._add_ended(connection, price)
         total = self._ended
         # In flight. Held by a process, or left to nobody: each has an index of its own.
         for is_claimed in (jobs.c.owner.is_not(None), is_unattended()):
@@ -136,16 +137,17 @@ class _Meter:
             total += int(connection.execute(claimed).scalar() or 0)
         return total
 
-    def _read_on(self, connection: Connection, price: int) -> None:
+    def _add_ended(self, connection: Connection, price: int) -> None:
+        """Bring the sum of ended calls up to date with those that were recorded since the last look."""
         last: int = connection.execute(
             select(func.coalesce(func.max(attempts.c.id), 0))
         ).scalar_one()
         if last == self._seen:
             return
         if self._seen is None:
-            self._ended = _money(connection, self._first & COUNTS, price)
+            self._ended = _money(connection, self._first & IS_LAST_WORD, price)
         else:
-            added = (attempts.c.id > self._seen) & self._later & COUNTS
+            added = (attempts.c.id > self._seen) & self._later & IS_LAST_WORD
             # What was given up counted as charged; now its answer does.
             answered = select(late.c.supersedes).where(
                 late.c.id > self._seen, late.c.supersedes <= self._seen

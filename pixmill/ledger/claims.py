@@ -5,17 +5,18 @@ A claim is one conditional upsert. Who may claim a job depends on its row in `jo
 | the job                                          | who may claim it | rule                |
 |--------------------------------------------------|------------------|---------------------|
 | has no row                                       | any run          | the insert          |
-| has an owner                                     | nobody           | not `nobody_has_it` |
 | has a running task that no process polls         | any run          | `tasks.take_over`   |
-| is `pending`                                     | any run          | `never_ended`       |
+| has an owner                                     | nobody           |                     |
+| is `pending`                                     | any run          | `is_pending`        |
 | failed transiently in fewer than `max_runs` runs | another run      | `failed_elsewhere`  |
-| has an outcome, and a mark for one more payment  | any run          | `marked`            |
+| has an outcome, and a mark for one more payment  | any run          | `is_marked`         |
 | is in doubt, and the config retries that         | another run      | `doubted_elsewhere` |
 | is anything else                                 | nobody           |                     |
 
-Taking over a task costs nothing, so it comes first, even with the budget used up. The rules `marked` and
-`doubted_elsewhere` hold for a job that fewer than `max_runs` runs tried in vain (`pixmill.ledger.payment_marks`).
-Its outcome stays until the call brings another one.
+Taking over a task costs nothing, so it comes first, even with the budget used up. The rules from
+`is_pending` on are for a job that is unclaimed. Those of paying again, `is_marked` and
+`doubted_elsewhere`, hold as long as fewer than `max_runs` runs tried in vain
+(`pixmill.ledger.payment_marks`); the job keeps its outcome until the call brings another one.
 """
 
 import json
@@ -39,22 +40,25 @@ from sqlalchemy import (
 )
 
 from pixmill.ledger.budgets import Budgets
-from pixmill.ledger.dialects import clock, json_values, run, upsert
+from pixmill.ledger.dialects import clock, execute, json_values, upsert
+from pixmill.ledger.job_conditions import (
+    is_retryable_failure,
+    is_state,
+    is_unclaimed,
+)
 from pixmill.ledger.payment_marks import (
     MARK_IN_USE,
-    MARKED,
     NO_MARK,
-    is_state,
-    retryable_failure,
-    wanted_again,
+    has_mark,
+    may_be_paid_again,
 )
 from pixmill.ledger.process_owner import this_owner
-from pixmill.ledger.records import Claim, ClaimDenied, RunLimits, State, Task
+from pixmill.ledger.records import Claim, ClaimDenied, ClaimTerms, State, Task
 from pixmill.ledger.schema import jobs, runs
 from pixmill.ledger.tasks import take_over
 from pixmill.money import from_units, to_units
 
-_CLAIMED = (
+_CLAIM_COLUMNS = (
     "owner",
     "lease_until",
     "claim_run",
@@ -62,51 +66,58 @@ _CLAIMED = (
     "claimed_at",
     "claim_amount",
 )
-_OVERWRITTEN = ("state", "run_id", "provider", "account", "req_key")
-"""What a claim overwrites where there is no outcome to keep."""
+"""What a claim always writes: who holds it and what its call may cost."""
+
+_OUTCOME_COLUMNS = ("state", "run_id", "provider", "account", "req_key")
+"""What a claim writes too, unless the job has an outcome: then these say where that came from, and
+stay until the call brings a new one."""
 
 _MAX_RUNS: BindParameter[int] = bindparam("max_runs")
 _RETRY_DOUBT: BindParameter[bool] = bindparam("retry_doubt", type_=Boolean)
 
 
-def _claim_statement(insert: Any) -> Any:
-    """The conditional upsert of a JSON list of keys; the same key may not be in it twice."""
+def _build_upsert(insert: Any) -> Any:
+    """Return the conditional upsert of a JSON list of keys; the same key may not be in it twice."""
     keys = json_values(bindparam("keys")).table_valued("value")
-    names = (*_OVERWRITTEN, *_CLAIMED)
-    source = select(
-        keys.c.value, literal_column("1"), *(bindparam(name) for name in names)
-    ).where(true())
-    new = insert(jobs).from_select(
-        ["job_key", "attempts", *names], source, include_defaults=False
+    names = (*_OUTCOME_COLUMNS, *_CLAIM_COLUMNS)
+    # By position: the columns of the select are those that `from_select` names, in this order.
+    columns = ("job_key", "attempts", *names)
+    values = (
+        keys.c.value,
+        literal_column("1"),
+        *(bindparam(name) for name in names),
     )
-    nobody_has_it = and_(jobs.c.owner.is_(None), jobs.c.claim_task.is_(None))
+    # SQLite needs a WHERE here: without one it reads ON CONFLICT as the ON of a join
+    # (https://sqlite.org/lang_upsert.html, "Parsing Ambiguity").
+    source = select(*values).where(true())
+    new = insert(jobs).from_select(columns, source, include_defaults=False)
+
     in_another_run = jobs.c.run_id != new.excluded.run_id
-    may_pay_again = wanted_again(_MAX_RUNS, _RETRY_DOUBT)
-    has_mark = jobs.c.again == literal_column(str(MARKED))
-    never_ended = is_state(State.PENDING)
-    failed_elsewhere = and_(retryable_failure(_MAX_RUNS), in_another_run)
-    marked = and_(may_pay_again, has_mark)
-    doubted_elsewhere = and_(may_pay_again, in_another_run)
-    # An outcome and its `run_id` are kept until a call brings a new outcome.
-    kept = {
-        name: case((may_pay_again, jobs.c[name]), else_=new.excluded[name])
-        for name in _OVERWRITTEN
+    is_paid_again = may_be_paid_again(_MAX_RUNS, _RETRY_DOUBT)
+    is_pending = is_state(State.PENDING)
+    failed_elsewhere = and_(is_retryable_failure(_MAX_RUNS), in_another_run)
+    is_marked = and_(is_paid_again, has_mark())
+    doubted_elsewhere = and_(is_paid_again, is_state(State.IN_DOUBT), in_another_run)
+
+    unless_there_is_an_outcome = {
+        name: case((is_paid_again, jobs.c[name]), else_=new.excluded[name])
+        for name in _OUTCOME_COLUMNS
     }
-    claimed = {name: new.excluded[name] for name in _CLAIMED}
+    of_the_claim = {name: new.excluded[name] for name in _CLAIM_COLUMNS}
     in_use = literal_column(str(MARK_IN_USE), Integer)
     no_mark = literal_column(str(NO_MARK), Integer)
     return new.on_conflict_do_update(
         index_elements=[jobs.c.job_key],
-        set_=kept
-        | claimed
+        set_=unless_there_is_an_outcome
+        | of_the_claim
         | {
             # Noted so that the answer can give back a mark that this claim used up.
-            "again": case((has_mark, in_use), else_=no_mark),
+            "again": case((has_mark(), in_use), else_=no_mark),
             "attempts": jobs.c.attempts + literal_column("1"),
         },
         where=and_(
-            nobody_has_it,
-            or_(never_ended, failed_elsewhere, marked, doubted_elsewhere),
+            is_unclaimed(),
+            or_(is_pending, failed_elsewhere, is_marked, doubted_elsewhere),
         ),
     ).returning(jobs.c.job_key, jobs.c.attempts, jobs.c.rerolls)
 
@@ -122,13 +133,14 @@ class ClaimRequest(NamedTuple):
     """A job to claim for a run, and what its call costs at most; `None`: no price is known."""
 
     job_key: str
-    limits: RunLimits
+    terms: ClaimTerms
     amount: Decimal | None = None
 
     @property
     def units(self) -> int | None:
-        """The amount in billionths, that of the run where it has none."""
-        amount = self.limits.price if self.amount is None else self.amount
+        """What the call costs at most, in billionths of the currency, as budgets count; the price
+        of the run where the call has none of its own."""
+        amount = self.terms.price if self.amount is None else self.amount
         return None if amount is None else to_units(amount)
 
 
@@ -151,39 +163,38 @@ class Claims:
         moved or replaced."""
         self._check_not_moved()
         granted: dict[tuple[str, str], Claim] = {}
-        over_budget: dict[str, str] = {}
-        for limits in dict.fromkeys(entry.limits for entry in entries):
+        exceeded_cap: dict[tuple[str, str], str] = {}
+        for terms in dict.fromkeys(entry.terms for entry in entries):
             asked: dict[str, int | None] = {}
             for entry in entries:
-                if entry.limits == limits:
+                if entry.terms == terms:
                     asked.setdefault(entry.job_key, entry.units)
-            claims, over = self._claim_for(connection, limits, asked)
-            granted |= {(key, limits.run_id): claim for key, claim in claims.items()}
-            over_budget |= over
-        # If a key is listed twice, the first entry gets the claim, and the second is told the
-        # resulting state.
-        claimed = [
-            granted.pop((entry.job_key, entry.limits.run_id), None) for entry in entries
-        ]
-        return [
-            claim or _deny(connection, entry, over_budget.get(entry.job_key, ""))
-            for entry, claim in zip(entries, claimed, strict=True)
-        ]
+            claims, over = self._claim_within_budgets(connection, terms, asked)
+            granted |= {(key, terms.run_id): claim for key, claim in claims.items()}
+            exceeded_cap |= {(key, terms.run_id): cap for key, cap in over.items()}
+        answers: list[Claim | ClaimDenied] = []
+        for entry in entries:
+            asked_by = (entry.job_key, entry.terms.run_id)
+            # If a key is listed twice, the first entry gets the claim, and the second is told the
+            # resulting state.
+            claim = granted.pop(asked_by, None)
+            cap = exceeded_cap.get(asked_by, "")
+            answers.append(claim or _deny(connection, entry, cap))
+        return answers
 
-    def _claim_for(
+    def _claim_within_budgets(
         self,
         connection: Connection,
-        limits: RunLimits,
+        terms: ClaimTerms,
         asked: Mapping[str, int | None],
     ) -> tuple[dict[str, Claim], Mapping[str, str]]:
         """Claim as many of the `asked` keys (key to highest cost in billionths) as budgets allow.
 
         Return the claims, and for each key that does not fit the cap that it would exceed.
         """
-        values = _claim_values(limits, clock(connection)())
-        keys = list(asked)
+        values = _claim_values(terms, clock(connection)())
         claims = {}
-        for row in take_over(connection, keys, values):
+        for row in take_over(connection, list(asked), values):
             amount = row.claim_amount
             task = Task(
                 task_id=row.claim_task,
@@ -193,42 +204,48 @@ class Claims:
                 amount=None if amount is None else from_units(amount),
             )
             claims[row.job_key] = Claim(row.attempts, row.rerolls, task)
-        left = {key: units for key, units in asked.items() if key not in claims}
+        to_claim = {key: units for key, units in asked.items() if key not in claims}
         over: Mapping[str, str] = {}
-        while left:
-            fitting, over = self._budgets.room(connection, limits).divide(left)
-            new = _claim(connection, limits, values, fitting)
+        while to_claim:
+            room = self._budgets.room(connection, terms)
+            fitting, over = room.split_by_fit(to_claim)
+            new = _upsert_claims(connection, terms, values, fitting)
             claims |= new
-            # A key that could not be claimed frees its room: try those that did not fit again.
-            left = {key: left[key] for key in over} if len(new) < len(fitting) else {}
+            if len(new) == len(fitting):
+                # Every key that fitted has used its room, so the others do not fit.
+                break
+            # A key that could not be claimed left its room to others: look at these once more. It
+            # is not among them any more, so that this ends.
+            to_claim = {key: to_claim[key] for key in over}
         return claims, over
 
 
-def _claim(
+def _upsert_claims(
     connection: Connection,
-    limits: RunLimits,
+    terms: ClaimTerms,
     values: Mapping[str, Any],
     asked: Mapping[str, int | None],
 ) -> dict[str, Claim]:
-    statement = upsert(connection.dialect.name, _claim_statement)
+    """Claim those of the `asked` keys whose rows allow it, and count their calls."""
+    statement = upsert(connection.dialect.name, _build_upsert)
     claims = {}
     # One statement for all that may cost the same.
     for units in dict.fromkeys(asked.values()):
         keys = [key for key, amount in asked.items() if amount == units]
-        bound = {
+        parameters = {
             **values,
             "claim_amount": units,
             "keys": json.dumps(keys, allow_nan=False),
-            **_rules(limits),
+            **_rule_parameters(terms),
         }
-        for key, attempts, rerolls in run(connection, statement, [bound]):
+        for key, attempts, rerolls in execute(connection, statement, [parameters]):
             claims[key] = Claim(attempts, rerolls)
     # Counted in the transaction of the claims: a cap holds however many processes claim.
-    run(connection, _COUNT_CALLS, [{"run": limits.run_id, "number": len(claims)}])
+    execute(connection, _COUNT_CALLS, [{"run": terms.run_id, "number": len(claims)}])
     return claims
 
 
-_STATE = select(jobs.c.state, wanted_again(_MAX_RUNS, _RETRY_DOUBT)).where(
+_STATE = select(jobs.c.state, may_be_paid_again(_MAX_RUNS, _RETRY_DOUBT)).where(
     jobs.c.job_key == bindparam("key")
 )
 
@@ -236,48 +253,52 @@ _STATE = select(jobs.c.state, wanted_again(_MAX_RUNS, _RETRY_DOUBT)).where(
 def _deny(connection: Connection, entry: ClaimRequest, cap: str) -> ClaimDenied:
     """Say why a key was not claimed: the budget's `cap`, if its state alone would have allowed it,
     otherwise that state."""
-    asked = {"key": entry.job_key, **_rules(entry.limits)}
+    asked = {"key": entry.job_key, **_rule_parameters(entry.terms)}
     found = connection.execute(_STATE, asked).first()
     if found is None:
-        return _over_budget(connection, cap)
-    state, may_pay_again = found
-    # A failed job is planned only if its failure is retryable, so any failed job counts as claimable
-    # here. Even if another run has just failed it for good, the cap is why this run ends.
-    could_be_claimed = may_pay_again or state in (State.PENDING, State.FAILED)
+        # The insert of a new key has no other condition, so it was never tried: it did not fit.
+        return _deny_over_budget(connection, cap)
+    state, is_paid_again = found
+    # Whether another run may claim a failed job is not asked anew: no run claims one unless its
+    # plan found that it may. If a third run has just failed it for good, this one still ends for
+    # its cap, as it would have a moment before.
+    could_be_claimed = is_paid_again or state in (State.PENDING, State.FAILED)
     if cap and could_be_claimed:
-        return _over_budget(connection, cap)
+        return _deny_over_budget(connection, cap)
     return ClaimDenied(State(state))
 
 
-_RESERVED = (
+_WITH_RESERVED_MONEY = (
     select(jobs.c.job_key)
     .where(jobs.c.owner == bindparam("own"), jobs.c.claim_amount.is_not(None))
     .limit(1)
 )
 
 
-def _over_budget(connection: Connection, cap: str) -> ClaimDenied:
-    # A call counts once it is claimed; what it costs is known when it has ended.
+def _deny_over_budget(connection: Connection, cap: str) -> ClaimDenied:
+    # A call counts once it is claimed, and ends as one call: no room comes back. Money does, as a
+    # call may cost less than was reserved for it.
     if cap == "max_calls":
         return ClaimDenied(None, cap)
-    held = connection.execute(_RESERVED, {"own": this_owner()}).first()
-    return ClaimDenied(None, cap, is_reserved=held is not None)
+    ours = connection.execute(_WITH_RESERVED_MONEY, {"own": this_owner()}).first()
+    return ClaimDenied(None, cap, may_get_room=ours is not None)
 
 
-def _claim_values(limits: RunLimits, now: int) -> dict[str, Any]:
+def _claim_values(terms: ClaimTerms, now: int) -> dict[str, Any]:
     return {
         "state": State.IN_FLIGHT.value,
         "owner": this_owner(),
-        "lease_until": now + int(limits.lease_seconds * 1e6),
-        "run_id": limits.run_id,
-        "provider": limits.provider,
-        "account": limits.account,
-        "req_key": limits.req_key,
-        "claim_run": limits.run_id,
-        "claim_account": limits.account,
+        "lease_until": now + int(terms.lease_seconds * 1e6),
+        "run_id": terms.run_id,
+        "provider": terms.provider,
+        "account": terms.account,
+        "req_key": terms.req_key,
+        "claim_run": terms.run_id,
+        "claim_account": terms.account,
         "claimed_at": now,
     }
 
 
-def _rules(limits: RunLimits) -> dict[str, Any]:
-    return {"max_runs": limits.max_runs, "retry_doubt": limits.retry_doubt}
+def _rule_parameters(terms: ClaimTerms) -> dict[str, Any]:
+    """Return the parameters of the rules of paying again, and of retrying failures."""
+    return {"max_runs": terms.max_runs, "retry_doubt": terms.retry_doubt}

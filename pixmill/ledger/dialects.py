@@ -113,11 +113,11 @@ class _Compiled(NamedTuple):
 _compiled: dict[tuple[ClauseElement, str], _Compiled] = {}
 
 
-def run(
+def execute(
     connection: Connection, statement: ClauseElement, rows: Sequence[Mapping[str, Any]]
 ) -> CursorResult[Any]:
-    """Run a statement of the paying path, which has parameters for all that differs, with each of
-    `rows`.
+    """Execute a statement of the paying path, which has parameters for all that differs, with each
+    of `rows`.
 
     It is compiled once, and the driver gets the values as they are: SQLAlchemy would take longer to
     look at those of a row than SQLite to write it. A row may hold more than the statement asks for.

@@ -29,9 +29,9 @@ from pixmill.ledger.records import (
     Attempt,
     Claim,
     ClaimDenied,
+    ClaimTerms,
     KnownStates,
     MissingImages,
-    RunLimits,
 )
 from pixmill.ledger.revision import revision_of, watch_jobs
 from pixmill.ledger.scan import Scan
@@ -91,16 +91,16 @@ class Ledger:
         return self._writer.write(apply, entry)
 
     def claim(
-        self, job_key: str, limits: RunLimits, amount: Decimal | None = None
+        self, job_key: str, terms: ClaimTerms, amount: Decimal | None = None
     ) -> Claim | ClaimDenied:
         """Claim `job_key` for one call of a run, reserve the call in its budgets and write the
         intent, durably.
 
         `amount` is what the call costs at most, `None` where no price is known: then it counts as
-        `limits.price`.
+        `terms.price`.
         Where a task is out that nobody waits for, the claim is for that and reserves nothing.
         """
-        request = ClaimRequest(job_key, limits, amount)
+        request = ClaimRequest(job_key, terms, amount)
         return self.write(self._claims.claim, request)  # type: ignore[no-any-return]
 
     def record_task(self, job_key: str, task_id: str, *, lease_seconds: float) -> None:
@@ -110,7 +110,7 @@ class Ledger:
         self.write(tasks.record_tasks, task)
 
     def release_task(self, job_key: str) -> None:
-        """Let go of a task that still works, durably: any run may ask what became of it."""
+        """Release a task that still works, durably: any run may ask what became of it."""
         self.write(tasks.release_tasks, job_key)
 
     def record(self, recorded: Attempt) -> None:
@@ -156,14 +156,14 @@ class Ledger:
         a task; return how many those were."""
         return self.write(writes.begin_run, (run_id, name))  # type: ignore[no-any-return]
 
-    def recover(self, run_id: str, name: str) -> int:
-        """Put jobs whose owner died while a run goes on into doubt; return how many those were."""
-        return self.write(writes.recover, (run_id, name))  # type: ignore[no-any-return]
+    def doubt_calls_of_the_dead(self, run_id: str, name: str) -> int:
+        """Put jobs whose owner died while a run continues into doubt; return how many those were."""
+        return self.write(writes.doubt_calls_of_the_dead, (run_id, name))  # type: ignore[no-any-return]
 
-    def mark_for_repayment(self, asked: Sequence[tuple[str, int]]) -> None:
+    def mark_to_pay_again(self, asked: Sequence[tuple[str, int]]) -> None:
         """Mark jobs, each with the attempts that it had when a person agreed, for one more payment
         each, durably."""
-        self.write(payment_marks.mark_for_repayment, asked)
+        self.write(payment_marks.mark_to_pay_again, asked)
 
     def finish_run(self, run_id: str, summary: Mapping[str, Any]) -> None:
         """Write down how a run ended. Raises LedgerError where what it paid is on record in no
@@ -250,7 +250,7 @@ class Ledger:
         moment.
 
         It is asked again where the database went away meanwhile. Queries are in
-        `pixmill.ledger.queries`, `scan`, `payment_marks`, `underway`, `stats` and `billing`; the
+        `pixmill.ledger.queries`, `scan`, `underway`, `stats` and `billing`; the
         methods above are those that page or translate.
 
         >>> ledger.read(queries.spent, run_id="20261128-222708-c542c0")

@@ -8,14 +8,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from sqlalchemy import Connection, and_, case, false, func, select
+from sqlalchemy import Connection, and_, case, false, func, select, text
 
-from pixmill.ledger import payment_marks
 from pixmill.ledger.bulk_lookup import look_up, look_up_first, nothing_known
-from pixmill.ledger.dead_owners import mark_doubtful, mark_held_by_the_dead
-from pixmill.ledger.records import KnownStates, MissingImages, State
-from pixmill.ledger.schema import COUNTS, attempts, jobs, runs
-from pixmill.ledger.tasks import has_task
+from pixmill.ledger.dead_owners import (
+    held_by_the_dead,
+    mark_doubtful,
+    mark_held_by_the_dead,
+)
+from pixmill.ledger.job_conditions import (
+    has_task,
+    is_retryable_failure,
+    lacks_images,
+)
+from pixmill.ledger.payment_marks import may_be_paid_again
+from pixmill.ledger.records import DoubtfulCall, KnownStates, MissingImages, State
+from pixmill.ledger.schema import DOUBTFUL, IS_LAST_WORD, attempts, jobs, runs
 from pixmill.money import from_units
 
 _NOT_PUBLISHED = {
@@ -79,13 +87,13 @@ def known(
 ) -> KnownStates:
     """Return what is known of each of `keys`, by position."""
     state = case(
-        (payment_marks.retryable_failure(max_runs), State.PENDING.value),
+        (is_retryable_failure(max_runs), State.PENDING.value),
         else_=jobs.c.state,
     ).label("state")
-    lacks = payment_marks.lacks_images()
+    lacks = lacks_images()
     nowhere = and_(lacks, jobs.c.output_urls.is_(None))
     no_image = case((nowhere, _NOWHERE), (lacks, _MISSING), else_=0).label("missing")
-    wanted = case((payment_marks.wanted_again(max_runs, retry_doubt), 1)).label("again")
+    again = case((may_be_paid_again(max_runs, retry_doubt), 1)).label("again")
     # Of a job in flight whether it would be paid for again if its owner is dead, and so has left it
     # in doubt.
     if_dead = (
@@ -100,16 +108,16 @@ def known(
         jobs.c.owner,
         jobs.c.lease_until,
         jobs.c.claim_task,
-        wanted,
+        again,
     )
     found = look_up(connection, (*columns, case((if_dead, 1)).label("if_dead")), keys)
     dead = mark_held_by_the_dead(connection, found)
-    left = mark_doubtful(found, dead)
+    in_doubt = mark_doubtful(found, dead)
     is_unattended = pc.and_(
         pc.is_valid(found["claim_task"]), pc.or_(pc.is_null(found["owner"]), dead)
     )
-    states = pc.if_else(left, State.IN_DOUBT.value, found["state"])
-    is_wanted = pc.is_valid(pc.if_else(left, found["if_dead"], found["again"]))
+    states = pc.if_else(in_doubt, State.IN_DOUBT.value, found["state"])
+    is_again = pc.is_valid(pc.if_else(in_doubt, found["if_dead"], found["again"]))
     is_missing = pc.fill_null(pc.greater(found["missing"], 0), False)
     is_nowhere = pc.fill_null(pc.equal(found["missing"], _NOWHERE), False)
     is_lost = pc.fill_null(pc.equal(found["image_error"], "image_lost"), False)
@@ -119,24 +127,46 @@ def known(
         nowhere=_mask(is_nowhere),
         # Of a picture that is here again, the ledger may still say that it was lost.
         lost=_mask(pc.and_(is_missing, is_lost)),
-        again=_mask(is_wanted),
+        again=_mask(is_again),
         places=np.zeros(found.num_rows, np.uint32),
-        submitted=_mask(is_unattended),
+        unattended=_mask(is_unattended),
     )
 
 
 def settled(connection: Connection, keys: Sequence[str | None]) -> pa.Table:
     """Return for each of `keys` what `retry` chooses by: `state`, `error_code` (published so) and
     `attempts`."""
-    code = case(
-        (payment_marks.lacks_images(), jobs.c.image_error), else_=jobs.c.error_code
-    ).label("error_code")
+    code = case((lacks_images(), jobs.c.image_error), else_=jobs.c.error_code).label(
+        "error_code"
+    )
     claim = (jobs.c.owner, jobs.c.lease_until, jobs.c.claim_task)
     columns = (jobs.c.state, *claim, code, jobs.c.attempts)
     found = look_up(connection, columns, keys)
-    left = mark_doubtful(found, mark_held_by_the_dead(connection, found))
-    states = pc.if_else(left, State.IN_DOUBT.value, found["state"])
+    in_doubt = mark_doubtful(found, mark_held_by_the_dead(connection, found))
+    states = pc.if_else(in_doubt, State.IN_DOUBT.value, found["state"])
     return found.set_column(0, "state", states)
+
+
+def in_doubt_calls(connection: Connection) -> list[DoubtfulCall]:
+    """Return the jobs in doubt, also those whose process died and that no run has found yet;
+    longest ago first."""
+    names = ("job_key", "started_at", "finished_at", "error_code", "request_id")
+    known = connection.execute(
+        select(*(jobs.c[name] for name in names)).where(
+            text(DOUBTFUL), jobs.c.owner.is_(None)
+        )
+    )
+    dead = [
+        DoubtfulCall(row.job_key, row.claimed_at, None, None, None)
+        for row in held_by_the_dead(
+            connection, (jobs.c.job_key, jobs.c.claimed_at, jobs.c.state)
+        )
+        if row.claim_task is None and row.state != State.SUCCEEDED
+    ]
+    return sorted(
+        [*map(DoubtfulCall._make, known), *dead],
+        key=lambda doubt: doubt.sent_at or doubt.ended_at or 0,
+    )
 
 
 def failed_renewals(connection: Connection, run_id: str) -> int:
@@ -301,7 +331,7 @@ def spent(
 ) -> dict[str, Decimal]:
     """Return the money of calls by whether they were charged: `yes`, `no`, `unknown`."""
     query = select(attempts.c.charged, func.sum(attempts.c.amount)).where(
-        attempts.c.answered_at >= since, COUNTS
+        attempts.c.answered_at >= since, IS_LAST_WORD
     )
     if account is not None:
         query = query.where(attempts.c.account == account)

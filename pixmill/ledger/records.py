@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 
 class State(StrEnum):
-    """Where a job key stands in the ledger. A key that is absent or `pending` may be claimed."""
+    """The state of a job in the ledger. `claims` has the table of who may claim it in which."""
 
     PENDING = "pending"
+    """Its last call brought no outcome, and it is to be called again, as it was throttled for
+    example. A job that was never claimed has no row and so no state."""
+
     IN_FLIGHT = "in_flight"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -33,8 +36,8 @@ OUTCOMES = (*map(str, SETTLED), "invalid", "skipped")
 there was none."""
 
 
-class RunLimits(NamedTuple):
-    """What every claim of a run is checked against, and what it writes down of the run.
+class ClaimTerms(NamedTuple):
+    """The terms of a run's claims: what each is checked against, and what it writes down of the run.
 
     `max_runs` is how many runs may try a key that keeps failing transiently; `lease_seconds` how
     long a claim of a host that has vanished is respected; `retry_doubt` lets jobs in doubt be paid
@@ -88,13 +91,13 @@ class ClaimDenied(NamedTuple):
     """A claim that was not granted: `state` is where the key stands, `None` when the budget's `cap`
     is reached.
 
-    With `is_reserved` calls of this process are in flight that may cost less than is reserved for
+    With `may_get_room` calls of this process are in flight that may cost less than is reserved for
     them: there may be room once they have ended.
     """
 
     state: State | None
     cap: str = ""
-    is_reserved: bool = False
+    may_get_room: bool = False
 
 
 class KnownStates(NamedTuple):
@@ -104,8 +107,8 @@ class KnownStates(NamedTuple):
     images, `nowhere` those of them that have no URL either, `lost` those whose images can't be had
     any more; `again` those that a run pays for although they have an outcome. `places` says where
     outcomes are found sooner than by their keys (see `scan.ROW`), 0 where that is not known.
-    `submitted` marks those with a task that works at the provider and that no living process waits
-    for: a run asks what became of it, and pays nothing.
+    `unattended` marks those with a task that works at the provider and that no living process polls:
+    a run asks what became of it, and pays nothing.
     """
 
     states: list[str | None]
@@ -114,7 +117,7 @@ class KnownStates(NamedTuple):
     lost: NDArray[np.bool_]
     again: NDArray[np.bool_]
     places: NDArray[np.uint32]
-    submitted: NDArray[np.bool_]
+    unattended: NDArray[np.bool_]
 
 
 class MissingImages(NamedTuple):

@@ -25,10 +25,15 @@ from sqlalchemy import (
 from sqlalchemy import text as sql
 from sqlalchemy.sql.expression import ColumnElement
 
-from pixmill.ledger import payment_marks
+from pixmill.ledger.job_conditions import (
+    has_task,
+    is_retryable_failure,
+    is_state,
+    lacks_images,
+)
+from pixmill.ledger.payment_marks import may_be_paid_again
 from pixmill.ledger.records import KnownStates, State
 from pixmill.ledger.schema import jobs
-from pixmill.ledger.tasks import has_task
 
 _STATES = (None, *State)
 _STATE_BITS = 7
@@ -109,12 +114,13 @@ class Scan(NamedTuple):
     ) -> KnownStates:
         numbers = codes & _STATE_BITS
         states = [_STATES[number] for number in numbers.tolist()]
-        missing, nowhere, lost, wanted = (
+        missing, nowhere, lost, again = (
             (codes & bit).astype(np.bool_)
             for bit in (_MISSING, _NOWHERE, _LOST, _AGAIN)
         )
-        submitted = numbers == _STATES.index(State.SUBMITTED)
-        return KnownStates(states, missing, nowhere, lost, wanted, places, submitted)
+        # Claimed ones are looked up one by one, so nobody polls the tasks of these.
+        unattended = numbers == _STATES.index(State.SUBMITTED)
+        return KnownStates(states, missing, nowhere, lost, again, places, unattended)
 
 
 def search_sorted(
@@ -140,23 +146,19 @@ def number_of_jobs(connection: Connection) -> int:
 def scan(connection: Connection, max_runs: int, retry_doubt: bool) -> Scan:
     """Return where all jobs stand, as `queries.known` says of each."""
     state = case(
-        (payment_marks.retryable_failure(max_runs), _STATES.index(State.PENDING)),
-        *(
-            (payment_marks.is_state(state), number)
-            for number, state in enumerate(_STATES)
-            if state
-        ),
+        (is_retryable_failure(max_runs), _STATES.index(State.PENDING)),
+        *((is_state(state), number) for number, state in enumerate(_STATES) if state),
         else_=0,
     )
-    missing = payment_marks.lacks_images()
+    missing = lacks_images()
     lost = missing & (jobs.c.image_error == "image_lost")
     # There is no bit left that would say so beside an outcome, and there are few of these.
-    is_odd = has_task() != payment_marks.is_state(State.SUBMITTED)
+    is_odd = has_task() != is_state(State.SUBMITTED)
     bits = (
         (missing, _MISSING),
         (missing & jobs.c.output_urls.is_(None), _NOWHERE),
         (lost, _LOST),
-        (payment_marks.wanted_again(max_runs, retry_doubt), _AGAIN),
+        (may_be_paid_again(max_runs, retry_doubt), _AGAIN),
         (jobs.c.owner.is_not(None) | is_odd, _UNSURE),
     )
     line = jobs.c.job_key + cast(

@@ -201,11 +201,11 @@ Index("jobs_in_doubt", jobs.c.run_id, sqlite_where=_DOUBTED, postgresql_where=_D
 Index("runs_of_config", runs.c.name, runs.c.started_at)
 
 late = attempts.alias("late")
-COUNTS = attempts.c.id.not_in(
+IS_LAST_WORD = attempts.c.id.not_in(
     select(late.c.supersedes).where(late.c.supersedes.is_not(None))
 )
-"""The condition that a row of `attempts` is a call by itself: no later row says what became of the
-same one."""
+"""The condition that a row of `attempts` is the last word about its call: no later row says what
+became of the same one. Only these count in budgets and bills."""
 
 MIGRATIONS = {
     1: (

@@ -7,7 +7,7 @@ not in doubt, whatever happens to the process: whichever run comes next takes th
 |--------------------------------|------------------|--------------------------------------|
 | the job is claimed             | the claimer      | `in_flight`, or a kept outcome       |
 | its task is recorded           | the same         | `submitted`, or a kept outcome       |
-| `release_tasks`, or it is dead | nobody           | unchanged                            |
+| `release_tasks`, or it is dead | nobody (release) | unchanged                            |
 | the job is claimed again       | the new claimer  | unchanged                            |
 | the task's outcome is recorded | nobody           | the outcome; `claim_task` is cleared |
 """
@@ -17,10 +17,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, and_, bindparam, case, or_, select, update
-from sqlalchemy.sql.expression import ColumnElement
 
-from pixmill.ledger.dialects import clock, json_values, run
-from pixmill.ledger.payment_marks import NO_MARK, is_state
+from pixmill.ledger.dialects import clock, execute, json_values
+from pixmill.ledger.job_conditions import (
+    has_task,
+    is_state,
+    is_unattended,
+    is_unclaimed,
+)
+from pixmill.ledger.payment_marks import NO_MARK
 from pixmill.ledger.process_owner import this_owner
 from pixmill.ledger.records import Attempt, State
 from pixmill.ledger.schema import attempts, jobs
@@ -34,28 +39,17 @@ class SubmittedTask(NamedTuple):
     lease_seconds: float
 
 
-def has_task() -> ColumnElement[bool]:
-    """The condition that a job has a running task, as far as anybody knows."""
-    return jobs.c.claim_task.is_not(None)
-
-
-def is_unattended() -> ColumnElement[bool]:
-    """The condition that no process polls the task of a job, so that any run may."""
-    return and_(has_task(), jobs.c.owner.is_(None))
-
-
 _OF_JOB = update(jobs).where(jobs.c.job_key == bindparam("key"))
-_IS_HELD = jobs.c.owner == bindparam("own")
+_IS_OURS = jobs.c.owner == bindparam("own")
 # A process that was suspended past its lease may receive the answer to its submit after its job was
 # put in doubt. The task can be polled then, so the job is no longer in doubt.
 _WAS_GIVEN_UP = and_(
     is_state(State.IN_DOUBT),
-    jobs.c.owner.is_(None),
-    jobs.c.claim_task.is_(None),
+    is_unclaimed(),
     jobs.c.error_code == "process_died",
 )
 _HAS_NO_OUTCOME = or_(is_state(State.IN_FLIGHT), _WAS_GIVEN_UP)
-_RECORD = _OF_JOB.where(or_(_IS_HELD, _WAS_GIVEN_UP)).values(
+_RECORD = _OF_JOB.where(or_(_IS_OURS, _WAS_GIVEN_UP)).values(
     claim_task=bindparam("task"),
     task_since=bindparam("since"),
     owner=bindparam("own"),
@@ -66,7 +60,7 @@ _RECORD = _OF_JOB.where(or_(_IS_HELD, _WAS_GIVEN_UP)).values(
     # Drop a mark set meanwhile: whoever set it did not know of the task.
     again=case((_WAS_GIVEN_UP, NO_MARK), else_=jobs.c.again),
 )
-_RELEASE = _OF_JOB.where(_IS_HELD, has_task()).values(owner=None, lease_until=None)
+_RELEASE = _OF_JOB.where(_IS_OURS, has_task()).values(owner=None, lease_until=None)
 
 
 def record_tasks(
@@ -84,26 +78,30 @@ def record_tasks(
         }
         for entry in entries
     ]
-    run(connection, _RECORD, rows)
+    execute(connection, _RECORD, rows)
     return [None] * len(entries)
 
 
 def release_tasks(connection: Connection, entries: Sequence[str]) -> list[None]:
-    """Let go of tasks of this process that are still running."""
-    run(connection, _RELEASE, [{"key": key, "own": this_owner()} for key in entries])
+    """Release tasks of this process that are still running: any run may poll them."""
+    execute(
+        connection, _RELEASE, [{"key": key, "own": this_owner()} for key in entries]
+    )
     return [None] * len(entries)
 
 
 def take_over(
-    connection: Connection, keys: Sequence[str], claimed: Mapping[str, Any]
+    connection: Connection, keys: Sequence[str], new_owner: Mapping[str, Any]
 ) -> Sequence[Row[Any]]:
     """Claim those of `keys` whose tasks no process polls; return what is known of these.
 
-    `claimed` has the new `owner` and `lease_until`. `claim_run`, `claim_account` and `claim_amount`
+    `new_owner` has the new `owner` and `lease_until`. `claim_run`, `claim_account` and `claim_amount`
     are not changed: the call stays in the budgets of the run and the account that submitted it.
     """
-    rows = run(
-        connection, _TAKE_OVER, [{**claimed, "keys": json.dumps(keys, allow_nan=False)}]
+    rows = execute(
+        connection,
+        _TAKE_OVER,
+        [{**new_owner, "keys": json.dumps(keys, allow_nan=False)}],
     )
     return rows.all()
 

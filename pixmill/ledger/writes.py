@@ -4,20 +4,21 @@ within a transaction.
 Every ended call is a row of `attempts`. What it does to its job depends on whether this process
 still holds the claim:
 
-| claim    | outcome before  | the call ended in    | the job                                    |
-|----------|-----------------|----------------------|--------------------------------------------|
-| held     | none            | any state            | `_SETTLE`: takes this state, and is free   |
-| held     | a success       | anything but success | `_KEEP`: keeps its outcome, and is free    |
-| held     | any             | `pending`            | `_KEEP`                                    |
-| held     | any             | anything else        | `_SETTLE`                                  |
-| given up | in doubt, free  | any state            | `_SETTLE`: a late answer is better         |
-| given up | any             | a success            | `_SETTLE`: it is paid; other claims stay   |
-| given up | anything else   | anything but success | stays as it is                             |
+| claim    | outcome before     | the call ended in    | the job                                      |
+|----------|--------------------|----------------------|----------------------------------------------|
+| held     | none               | any state            | `_SETTLE`: takes this state, and is free     |
+| held     | a success          | anything but success | `_KEEP`: keeps its outcome, and is free      |
+| held     | any                | `pending`            | `_KEEP`                                      |
+| held     | any                | anything else        | `_SETTLE`                                    |
+| given up | in doubt, no owner | any state            | `_SETTLE`: a late answer is better           |
+| given up | any                | a success            | `_SETTLE`: it is paid for; a new claim stays |
+| given up | anything else      | anything but success | stays as it is                               |
 
-Who knows what became of the task of a claim holds that claim, whichever process waits for it. That
-is written once: who says it again writes nothing (`tasks.leave_out_repeated`). Outcomes that are
-there while a claim is held are those of jobs that are paid for once more. `pending` says that the
-job is to be called again, as it was throttled for example.
+A process that polled a task counts as holding the claim that this task belongs to, even if another
+process has taken it over. The end of a task is written once: a second process that saw it writes
+nothing (`tasks.leave_out_repeated`). A job that has an outcome while its claim is held is one that is
+paid for again. A call ends in `pending` if its job is to be called again, for example as it was
+throttled.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,9 +37,10 @@ from sqlalchemy import (
     update,
 )
 
-from pixmill.ledger.dead_owners import held_by_the_dead
-from pixmill.ledger.dialects import clock, run
-from pixmill.ledger.payment_marks import MARK_IN_USE, MARKED, NO_MARK, is_state
+from pixmill.ledger.dead_owners import ENDED_CLAIM, put_dead_into_doubt
+from pixmill.ledger.dialects import execute
+from pixmill.ledger.job_conditions import is_state
+from pixmill.ledger.payment_marks import MARK_IN_USE, MARKED, NO_MARK
 from pixmill.ledger.process_owner import this_owner
 from pixmill.ledger.records import SETTLED, Attempt, State
 from pixmill.ledger.schema import DOUBTFUL, attempts, jobs, now_micros, runs
@@ -53,7 +55,7 @@ _RENAMED = {
     "cost": "cost",
     "effective_seed": "seed",
 }
-"""Columns of `jobs` whose values a record has under another name, or that follow from it (see
+"""Columns of `jobs` whose values an `Attempt` has under another name, or that follow from it (see
 `_settle_values`)."""
 
 _OUTCOME_FIELDS = {
@@ -61,8 +63,9 @@ _OUTCOME_FIELDS = {
 } | _RENAMED
 """By column of `jobs`, where an ended call has its value."""
 
+# Parameters named `p_…` have the values of the ended call, as `_settle_values` gives them.
 _IS_HELD = or_(
-    # What is said without a task that is out is not about it.
+    # An answer without a task id is not about a job whose task is out.
     and_(jobs.c.owner == bindparam("own"), jobs.c.claim_task.is_(None)),
     jobs.c.claim_task == bindparam("p_task_id"),
 )
@@ -79,15 +82,12 @@ _COUNTS_LATE = or_(and_(jobs.c.owner.is_(None), is_state(State.IN_DOUBT)), _IS_S
 been paid for."""
 
 _OF_JOB = update(jobs).where(jobs.c.job_key == bindparam("key"))
-_RELEASED = dict.fromkeys(
-    ("owner", "lease_until", "claim_task", "task_since", "claim_amount")
-)
 _SETTLE = _OF_JOB.where(or_(and_(_IS_HELD, not_(_OUTCOME_STAYS)), _COUNTS_LATE)).values(
     {column: bindparam(f"p_{source}") for column, source in _OUTCOME_FIELDS.items()}
     | {"again": NO_MARK, "image_error": None, "image_run": None, "download_ms": None}
     | {"runs": jobs.c.runs + bindparam("fruitless")}
     # Who has claimed the job since then still holds it.
-    | {name: case((_IS_HELD, None), else_=jobs.c[name]) for name in _RELEASED}
+    | {name: case((_IS_HELD, None), else_=jobs.c[name]) for name in ENDED_CLAIM}
 )
 _GIVES_MARK_BACK = and_(
     jobs.c.again == MARK_IN_USE, or_(_IS_PENDING, bindparam("p_transient") == 1)
@@ -99,7 +99,7 @@ _KEEP = _OF_JOB.where(_IS_HELD, _OUTCOME_STAYS).values(
     again=case((_GIVES_MARK_BACK, MARKED), else_=NO_MARK),
     runs=jobs.c.runs + bindparam("p_transient"),
     rerolls=bindparam("p_rerolls"),
-    **_RELEASED,
+    **ENDED_CLAIM,
 )
 _ATTEMPT_FIELDS = [
     column.name
@@ -133,15 +133,15 @@ def record(connection: Connection, entries: Sequence[Attempt]) -> list[None]:
         rows.append({**entry._asdict(), "amount": amount})
     if not rows:
         return [None] * len(entries)
-    run(connection, _APPEND, rows)
+    execute(connection, _APPEND, rows)
     values = [_settle_values(row) for row in rows]
     # Both statements for each call, as only the database knows which row of the table holds: a job
     # that `_SETTLE` changed has no claim that `_KEEP` could find.
-    run(connection, _SETTLE, values)
+    execute(connection, _SETTLE, values)
     without_success = [row for row in values if row["p_state"] != State.SUCCEEDED]
     # A success always settles its job, which spares the usual call the second statement.
     if without_success:
-        run(connection, _KEEP, without_success)
+        execute(connection, _KEEP, without_success)
     return [None] * len(entries)
 
 
@@ -197,7 +197,7 @@ def record_image(
 
 
 def begin_run(connection: Connection, entries: Sequence[tuple[str, str]]) -> list[int]:
-    """Insert runs and `recover`; return how many jobs are in doubt now for each run."""
+    """Insert runs, then `doubt_calls_of_the_dead`; return what that does."""
     for run_id, name in entries:
         connection.execute(
             insert(runs),
@@ -209,107 +209,24 @@ def begin_run(connection: Connection, entries: Sequence[tuple[str, str]]) -> lis
                 "calls": 0,
             },
         )
-    return recover(connection, entries)
+    return doubt_calls_of_the_dead(connection, entries)
 
 
-def recover(connection: Connection, entries: Sequence[tuple[str, str]]) -> list[int]:
-    """Put what dead processes left in flight into doubt, and let go of their tasks; return how many
-    jobs are in doubt now for each run."""
-    recovered = []
+def doubt_calls_of_the_dead(
+    connection: Connection, entries: Sequence[tuple[str, str]]
+) -> list[int]:
+    """Put what dead processes left in flight into doubt, and release their tasks; return for each
+    run how many calls that were."""
+    numbers = []
     for run_id, name in entries:
-        recovered.append(_recover(connection))
-        # Found by this run, whichever run recovered them.
+        numbers.append(put_dead_into_doubt(connection))
+        # The doubt is news of this run, whichever run of this config wrote it down.
         earlier = select(runs.c.run_id).where(runs.c.name == name)
         found = update(jobs).where(
             text(DOUBTFUL), jobs.c.outcome_run.is_(None), jobs.c.run_id.in_(earlier)
         )
         connection.execute(found.values(outcome_run=run_id))
-    return recovered
-
-
-def _recover(connection: Connection) -> int:
-    """Write down that calls of dead processes may have been charged, and put their jobs into doubt.
-
-    A job that had succeeded before stays so: its picture is still there. A task that was out is
-    asked for by whoever claims its job next.
-    """
-    now = clock(connection)
-    held = held_by_the_dead(connection, [jobs.c[name] for name in _HELD])
-    with_task = [{"key": row.job_key} for row in held if row.claim_task is not None]
-    if with_task:
-        connection.execute(_FORSAKE, with_task)
-    rows = [row for row in held if row.claim_task is None]
-    if not rows:
-        return 0
-    # Each of these calls may have been charged, so it counts in budgets and bills from now on.
-    connection.execute(insert(attempts), [_lost_call(row, now()) for row in rows])
-    connection.execute(_FREE, [{"key": row.job_key} for row in rows])
-    doubted = []
-    for row in rows:
-        if row.state != State.SUCCEEDED:
-            lost = _lost_call(row, now())
-            values = {
-                "key": row.job_key,
-                "p_run_id": lost["run_id"],
-                "p_account": lost["account"],
-                "p_started_at": lost["sent_at"],
-                "p_finished_at": lost["answered_at"],
-            }
-            doubted.append(values)
-    if doubted:
-        connection.execute(_DOUBT, doubted)
-    return len(rows)
-
-
-_HELD = (
-    "job_key",
-    "state",
-    "owner",
-    "lease_until",
-    "run_id",
-    "account",
-    "claim_run",
-    "claim_account",
-    "claimed_at",
-    "claim_amount",
-    "attempts",
-)
-_DIED = {
-    "code": "process_died",
-    "message": "the process that sent this died before it saw an answer",
-}
-_FORSAKE = _OF_JOB.values(owner=None, lease_until=None)
-_FREE = _OF_JOB.values(again=NO_MARK, **_RELEASED)
-_DOUBT = _OF_JOB.values(
-    state=State.IN_DOUBT,
-    runs=jobs.c.runs + 1,
-    outcome_run=None,
-    request_id=None,
-    task_id=None,
-    image_count=None,
-    error_code=_DIED["code"],
-    error_message=_DIED["message"],
-    **{
-        name: bindparam(f"p_{name}")
-        for name in ("run_id", "account", "started_at", "finished_at")
-    },
-)
-
-
-def _lost_call(row: Any, now: int) -> dict[str, Any]:
-    return {
-        "job_key": row.job_key,
-        # A ledger of an earlier version did not write claims down separately.
-        "run_id": row.claim_run or row.run_id,
-        "account": row.claim_account or row.account,
-        "attempt": row.attempts,
-        "sent_at": row.claimed_at,
-        "answered_at": now,
-        "verdict": State.IN_DOUBT.value,
-        "charged": "unknown",
-        "amount": row.claim_amount,
-        **_DIED,
-    }
+    return numbers
 
 
 def finish_run(

@@ -88,7 +88,7 @@ def plan_batch(
     submitted = np.zeros(shape, np.bool_)
     if known:
         state.flat[:] = [_PLANNED[each] for each in known.states]
-        submitted = known.submitted.reshape(shape)
+        submitted = known.unattended.reshape(shape)
     asked = found.asked
     if candidates and found.judged and asked:
         # Of the candidates of a row, a person means the one that the dataset has.

@@ -69,7 +69,7 @@ class KnownJobs:
             known.lost[at] = exact.lost
             known.again[at] = exact.again
             known.places[at] = exact.places
-            known.submitted[at] = exact.submitted
+            known.unattended[at] = exact.unattended
         return known
 
     def _search(self, keys: NDArray[np.uint8]) -> KnownStates:

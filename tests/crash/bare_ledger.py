@@ -18,7 +18,7 @@ from pixmill.storage.image_store import ImageStore
 from tests.crash.billing import drawn
 from tests.crash.durability import check_kept, jobs
 from tests.crash.sandboxes import CONCURRENCY, Sandbox, Scene
-from tests.pixmill.ledger.test_ledger import LIMITS, ended
+from tests.pixmill.ledger.test_ledger import TERMS, ended
 
 KEYS = [sha256(f"job {at}".encode()).hexdigest() for at in range(5)]
 SUBMITTED = frozenset(KEYS[:3])
@@ -39,7 +39,7 @@ def pay_for_all(sandbox: Sandbox) -> None:
 
 
 def pay(sandbox: Sandbox, ledger: Ledger, run_id: str, key: str) -> None:
-    claim = ledger.claim(key, LIMITS._replace(run_id=run_id))
+    claim = ledger.claim(key, TERMS._replace(run_id=run_id))
     if not isinstance(claim, Claim):
         return
     task_id = f"task of {key[:8]}" if key in SUBMITTED else None

@@ -11,7 +11,7 @@ import pytest
 
 from pixmill.ledger import ClaimDenied, State, open_ledger
 from tests.conftest import ROOT
-from tests.pixmill.ledger.test_ledger import LIMITS, NEXT_RUN
+from tests.pixmill.ledger.test_ledger import NEXT_RUN, TERMS
 from tests.pixmill.ledger.test_process_owner import namespaces
 
 
@@ -27,7 +27,7 @@ def test_a_claim_of_another_host_is_believed_until_its_lease_ends(
     ledger = open_ledger(tmp_path / "ledger.db")
     assert ledger
     ledger.begin_run("run-1", "pets")
-    ledger.claim("k", LIMITS)
+    ledger.claim("k", TERMS)
     until = int((time.time() + left) * 1e6)
     with closing(sqlite3.connect(ledger.path)) as raw, raw:
         raw.execute(
@@ -46,11 +46,11 @@ import sys
 from pixmill.limits.fair_share import UsageReport
 from pixmill.ledger import open_ledger
 from pixmill.limits.lease_table import LeaseRequest, share_out
-from tests.pixmill.ledger.test_ledger import LIMITS
+from tests.pixmill.ledger.test_ledger import TERMS
 from tests.pixmill.limits.test_account_lease import report
 ledger = open_ledger(sys.argv[1])
 ledger.begin_run("run-1", "pets")
-ledger.claim("k", LIMITS)
+ledger.claim("k", TERMS)
 ledger.write(share_out, LeaseRequest("a", "main", report(10), first=True))
 print("claimed", flush=True)
 input()

@@ -33,7 +33,7 @@ from pixmill.ledger import ledger as ledger_module
 from pixmill.ledger.backup import back_up
 from pixmill.ledger.dialects import clock
 from tests.conftest import ROOT, Project, run_config
-from tests.pixmill.ledger.billing.billing import LIMITS, being_written, books
+from tests.pixmill.ledger.billing.billing import TERMS, being_written, books
 from tests.pixmill.ledger.test_ledger import ended
 from tests.pixmill.run_checks import Provider, check_run, configure_run, run_to_end
 from tests.postgres import Postgres
@@ -115,7 +115,7 @@ def test_a_commit_whose_answer_is_lost_happens_once(
         assert ledger
         ledger.begin_run("run-1", "pets")
         cut.armed = moment
-        assert ledger.claim("k", LIMITS) == Claim(1, 0)
+        assert ledger.claim("k", TERMS) == Claim(1, 0)
         cut.armed = moment
         ledger.record(ended("k", State.FAILED, transient=True))
         assert cut.cuts == 2
@@ -131,7 +131,7 @@ def test_what_a_lost_commit_would_have_spent_is_not_counted_twice(
     database_url: str,
 ) -> None:
     """C3, E15: an answer and a claim in one commit; the sum that the claim saw had the answer in it."""
-    capped = LIMITS._replace(max_cost=Decimal("1.0"), price=Decimal("0.2"))
+    capped = TERMS._replace(max_cost=Decimal("1.0"), price=Decimal("0.2"))
     with CommitDroppingProxy(database_url) as cut, ThreadPoolExecutor(3) as pool:
         ledger = open_ledger(cut.address)
         other = open_ledger(database_url)
@@ -179,7 +179,7 @@ def test_a_look_up_is_made_again_when_the_server_is_back(
     ledger: Ledger, postgres: Postgres
 ) -> None:
     """C3, B6: what can't be read is waited for, and never counts as unknown."""
-    ledger.claim("k", LIMITS)
+    ledger.claim("k", TERMS)
     postgres.stop()
     back = threading.Timer(0.7, postgres.start)
     back.start()
@@ -221,9 +221,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pixmill.ledger import Claim, State, open_ledger
-from tests.pixmill.ledger.billing.billing import LIMITS
+from tests.pixmill.ledger.billing.billing import TERMS
 from tests.pixmill.ledger.test_ledger import ended
-capped = LIMITS._replace(run_id="run-1", max_calls=100, max_cost_per_month=Decimal("20.0"), price=Decimal("0.2"))
+capped = TERMS._replace(run_id="run-1", max_calls=100, max_cost_per_month=Decimal("20.0"), price=Decimal("0.2"))
 ledger = open_ledger({database_url!r})
 
 def pay(at):
@@ -261,14 +261,14 @@ def test_a_lease_goes_by_the_clock_of_the_database(
     monkeypatch.setattr(
         schema, "time", SimpleNamespace(time_ns=lambda: here() + ahead * 1000)
     )
-    ledger.claim("k", LIMITS)
+    ledger.claim("k", TERMS)
     left = (
         count(
             ledger, "SELECT lease_until - extract(epoch FROM now()) * 1000000 FROM jobs"
         )
         / 1e6
     )
-    assert LIMITS.lease_seconds - 60 < left <= LIMITS.lease_seconds
+    assert TERMS.lease_seconds - 60 < left <= TERMS.lease_seconds
     _alter(ledger, "UPDATE jobs SET owner = 'elsewhere|boot|1|2'")
     assert ledger.begin_run("run-2", "pets") == 0
     assert ledger.known(["k"], max_runs=3).states == [State.IN_FLIGHT]
@@ -278,7 +278,7 @@ def test_a_lease_goes_by_the_clock_of_the_database(
     )
     assert ledger.known(["k"], max_runs=3).states == [State.IN_DOUBT]
     assert ledger.begin_run("run-3", "pets") == 1
-    assert ledger.claim("k", LIMITS) == ClaimDenied(State.IN_DOUBT)
+    assert ledger.claim("k", TERMS) == ClaimDenied(State.IN_DOUBT)
 
 
 def _alter(ledger: Ledger, statement: str) -> None:
@@ -307,7 +307,7 @@ def test_an_answer_with_a_character_that_postgresql_can_t_hold_is_recorded(
     ledger: Ledger,
 ) -> None:
     """Whatever a provider sends, what it cost is written down."""
-    ledger.claim("k", LIMITS)
+    ledger.claim("k", TERMS)
     ledger.record(ended("k", State.FAILED, message="a\0b", answer=b"a\0b"))
     assert next(ledger.outcomes(["k"]))["error_message"].to_pylist() == ["a\ufffdb"]
 

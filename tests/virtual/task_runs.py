@@ -65,7 +65,7 @@ class TaskStore(Store):
         elsewhere = (State.IN_FLIGHT, State.SUBMITTED)
         out, to_pay = [], []
         for job, state, again, is_out in zip(
-            self.jobs, found.states, found.again, found.submitted, strict=True
+            self.jobs, found.states, found.again, found.unattended, strict=True
         ):
             if is_out:
                 out.append(job._replace(has_task=True))

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 from pixmill.ledger.dialects import json_values
-from pixmill.ledger.schema import COUNTS, attempts, jobs, runs
+from pixmill.ledger.schema import IS_LAST_WORD, attempts, jobs, runs
 
 QUARTER_HOUR = 15 * 60 * 1_000_000
 """In microseconds. Time zones are whole quarters of an hour off UTC, so a quarter is of one day in
@@ -76,7 +76,7 @@ def call_sums(
         func.count(attempts.c.id),
         func.count(attempts.c.amount),
         func.coalesce(func.sum(attempts.c.amount), 0),
-    ).where(_between(begin, end), COUNTS)
+    ).where(_between(begin, end), IS_LAST_WORD)
     counted = counted.group_by(*(part for part in same if not isinstance(part, Null)))
     if "req_key" in by:
         counted = counted.outerjoin_from(

@@ -15,7 +15,7 @@ from pixmill.errors import TableError
 from pixmill.execution import image_downloads as downloads
 from pixmill.execution.prepare import PreparedRun, prepare
 from pixmill.execution.repair import repair
-from pixmill.ledger import RunLimits, queries
+from pixmill.ledger import ClaimTerms, queries
 from tests.conftest import Project, Simulated, results, run_config
 from tests.faulty_server import FaultyServer, Peer, answer, stall
 from tests.pixmill.provider.answer_bodies import success
@@ -111,8 +111,8 @@ def test_a_job_that_another_run_has_in_flight_is_no_problem_and_is_told(
     with prepare(config) as other:
         other.ledger.begin_run(other.run_id, config.name)
         theirs = next(other.plan.pending_jobs())
-        limits = RunLimits(other.run_id, "gateway", "", theirs.req_key, None, 3, 600)
-        other.ledger.claim(theirs.key, limits)
+        terms = ClaimTerms(other.run_id, "gateway", "", theirs.req_key, None, 3, 600)
+        other.ledger.claim(theirs.key, terms)
         report = run_config(project.path)
     assert (report["exit_code"], report["succeeded"], report["skipped"]) == (
         0,

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
-from pixmill.ledger import Claim, ClaimDenied, Ledger, RunLimits, queries
+from pixmill.ledger import Claim, ClaimDenied, ClaimTerms, Ledger, queries
 from pixmill.ledger import budgets as budgets_module
 from pixmill.ledger.budgets import month_begins
 from pixmill.ledger.schema import attempts
-from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS, Books, books
+from tests.pixmill.ledger.billing.billing import ANSWERED, TERMS, Books, books
 
-MONTHLY = LIMITS._replace(
+MONTHLY = TERMS._replace(
     max_cost_per_month=Decimal("1.0"), price=Decimal("0.2"), timezone="Asia/Shanghai"
 )
-FULL = ClaimDenied(None, "max_cost_per_month", is_reserved=True)
+FULL = ClaimDenied(None, "max_cost_per_month", may_get_room=True)
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def claims(ledger: Ledger, limits: RunLimits, most: int = 20) -> int:
+def claims(ledger: Ledger, terms: ClaimTerms, most: int = 20) -> int:
     """How many calls are granted in a row."""
     return sum(
-        isinstance(ledger.claim(f"new {limits.run_id} {at}", limits), Claim)
+        isinstance(ledger.claim(f"new {terms.run_id} {at}", terms), Claim)
         for at in range(most)
     )
 
@@ -76,12 +76,12 @@ def test_calls_in_flight_count_as_charged_until_their_answer_says_otherwise(
 def test_a_cap_on_a_run_s_money_lets_calls_that_cost_nothing_through(
     shop: Books,
 ) -> None:
-    capped = LIMITS._replace(max_cost=Decimal("0.6"), price=Decimal("0.2"))
+    capped = TERMS._replace(max_cost=Decimal("0.6"), price=Decimal("0.2"))
     for charged in ("no", "yes", "no"):
         shop.call(now(), charged)
     assert claims(shop.ledger, capped) == 2
     assert shop.ledger.claim("one more", capped) == ClaimDenied(
-        None, "max_cost", is_reserved=True
+        None, "max_cost", may_get_room=True
     )
 
 
@@ -105,10 +105,10 @@ def test_a_new_month_makes_room_in_a_run_that_goes_on(
 def test_sixty_four_threads_never_pass_a_cap_on_money(shop: Books) -> None:
     """E15: a cap of 100 calls' worth, used by several runs of one account at once."""
     granted: list[str] = []
-    limits = MONTHLY._replace(max_cost_per_month=Decimal("20.0"))
+    terms = MONTHLY._replace(max_cost_per_month=Decimal("20.0"))
 
     def claim_all(number: int) -> None:
-        mine = limits._replace(run_id=f"run-{number % 3}")
+        mine = terms._replace(run_id=f"run-{number % 3}")
         granted.extend(
             key
             for at in range(5)
@@ -148,15 +148,15 @@ SIX_PRICES = [Decimal(price) for price in ("0.1", "0.2", "0.0155", "0.22", "0.4"
 
 def test_a_cap_counts_each_call_in_flight_at_its_own_price(shop: Books) -> None:
     """0.1 + 0.2 is not 0.3 in binary, and a call that is too dear leaves its room to a cheaper one."""
-    capped = LIMITS._replace(max_cost=Decimal("0.3"), price=Decimal(1))
+    capped = TERMS._replace(max_cost=Decimal("0.3"), price=Decimal(1))
     claim = shop.ledger.claim
     assert isinstance(claim("a", capped, Decimal("0.1")), Claim)
     assert claim("b", capped, Decimal("0.21")) == ClaimDenied(
-        None, "max_cost", is_reserved=True
+        None, "max_cost", may_get_room=True
     )
     assert isinstance(claim("c", capped, Decimal("0.2")), Claim)
     assert claim("d", capped, Decimal("0.000000001")) == ClaimDenied(
-        None, "max_cost", is_reserved=True
+        None, "max_cost", may_get_room=True
     )
     assert isinstance(claim("e", capped, Decimal(0)), Claim)
 
@@ -164,15 +164,15 @@ def test_a_cap_counts_each_call_in_flight_at_its_own_price(shop: Books) -> None:
 def test_an_answer_with_fewer_images_than_there_might_be_makes_room(
     shop: Books,
 ) -> None:
-    capped = LIMITS._replace(max_cost=Decimal("0.8"), price=Decimal("0.2"))
+    capped = TERMS._replace(max_cost=Decimal("0.8"), price=Decimal("0.2"))
     assert isinstance(shop.ledger.claim("k", capped, Decimal("0.8")), Claim)
     assert shop.ledger.claim("next", capped) == ClaimDenied(
-        None, "max_cost", is_reserved=True
+        None, "max_cost", may_get_room=True
     )
     shop.ledger.record(ANSWERED._replace(amount=Decimal("0.6"), image_count=3))
     assert isinstance(shop.ledger.claim("next", capped), Claim)
     assert shop.ledger.claim("last", capped) == ClaimDenied(
-        None, "max_cost", is_reserved=True
+        None, "max_cost", may_get_room=True
     )
 
 
@@ -181,7 +181,7 @@ def test_sixty_four_threads_with_six_prices_never_pass_a_cap_by_a_cent(
 ) -> None:
     """E15: what is reserved is the most that a call may cost; answers bring less, and some nothing."""
     cap = Decimal("7.77")
-    limits = LIMITS._replace(max_cost=cap, price=max(SIX_PRICES))
+    terms = TERMS._replace(max_cost=cap, price=max(SIX_PRICES))
     over = []
     charged: list[Decimal] = []
 
@@ -189,7 +189,7 @@ def test_sixty_four_threads_with_six_prices_never_pass_a_cap_by_a_cent(
         price = SIX_PRICES[number % 6]
         for at in range(4):
             key = f"{number} {at}"
-            claim = shop.ledger.claim(key, limits, 4 * price)
+            claim = shop.ledger.claim(key, terms, 4 * price)
             if not isinstance(claim, Claim):
                 continue
             images = (number + at) % 5

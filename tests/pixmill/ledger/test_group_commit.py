@@ -12,7 +12,7 @@ from pixmill.errors import LedgerError
 from pixmill.ledger import Claim, ClaimDenied, Ledger, State, queries
 from pixmill.limits.fair_share import UsageReport
 from pixmill.limits.lease_table import LeaseRequest, share_out
-from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS
+from tests.pixmill.ledger.billing.billing import ANSWERED, TERMS
 from tests.pixmill.limits.test_account_lease import report
 
 
@@ -104,11 +104,11 @@ def test_an_entry_that_can_not_be_written_takes_no_other_with_it(
 ) -> None:
     """C16: an answer that was paid for is kept, and so is the claim of a call that goes out."""
     ledger.begin_run("run-1", "pets")
-    ledger.claim("k", LIMITS)
-    ledger.claim("k2", LIMITS)
+    ledger.claim("k", TERMS)
+    ledger.claim("k2", TERMS)
     others = [
         lambda: ledger.record(ANSWERED),
-        lambda: ledger.claim("k3", LIMITS),
+        lambda: ledger.claim("k3", TERMS),
         lambda: ledger.write(
             share_out, LeaseRequest("b", "other", report(1), first=True)
         ),
@@ -124,7 +124,7 @@ def test_an_entry_that_can_not_be_written_takes_no_other_with_it(
         State.IN_FLIGHT,
     ]
     assert ledger.read(queries.calls_of, "run-1") == 3
-    assert ledger.claim("k4", LIMITS) == Claim(1, 0)
+    assert ledger.claim("k4", TERMS) == Claim(1, 0)
 
 
 def test_a_database_that_fails_refuses_the_whole_group_and_all_that_comes(
@@ -134,7 +134,7 @@ def test_a_database_that_fails_refuses_the_whole_group_and_all_that_comes(
     ledger.begin_run("run-1", "pets")
     with ledger.database.writing.begin() as connection:
         connection.exec_driver_sql("DROP TABLE jobs")
-    got = all_at_once(ledger, *(lambda: ledger.claim("k", LIMITS) for _ in range(3)))
+    got = all_at_once(ledger, *(lambda: ledger.claim("k", TERMS) for _ in range(3)))
     assert [type(error) for error in got] == [LedgerError] * 3
     with pytest.raises(LedgerError, match="could not be written"):
         ledger.finish_run("run-1", {})
@@ -154,8 +154,8 @@ def test_a_key_that_stands_twice_in_a_group_is_claimed_once(
     """C17: of a chunk that came twice the second one hears where the key stands, not that a budget is spent."""
     ledger.begin_run("run-1", "pets")
     if before:
-        ledger.claim("k", LIMITS)
+        ledger.claim("k", TERMS)
         ledger.record(ANSWERED)
-        ledger.mark_for_repayment([("k", 1)])
-    got = all_at_once(ledger, *(lambda: ledger.claim("k", LIMITS) for _ in range(3)))
+        ledger.mark_to_pay_again([("k", 1)])
+    got = all_at_once(ledger, *(lambda: ledger.claim("k", TERMS) for _ in range(3)))
     assert got == [Claim(2 if before else 1, 0), claimed, claimed]

@@ -11,7 +11,7 @@ from pixmill.ledger import Attempt, Claim, Ledger, State, open_ledger, queries
 from pixmill.ledger.billing.bill import BY, make_bill, month_period
 from pixmill.ledger.schema import now_micros
 from pixmill.ledger.stats import row_counts
-from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS
+from tests.pixmill.ledger.billing.billing import ANSWERED, TERMS
 from tests.pixmill.ledger.billing.test_bill import NOW, SHANGHAI
 
 ENDINGS = {
@@ -19,7 +19,7 @@ ENDINGS = {
     "no": {"state": State.PENDING, "amount": None},
     "unknown": {"state": State.IN_DOUBT, "amount": Decimal("0.2")},
 }
-RICH = LIMITS._replace(
+RICH = TERMS._replace(
     run_id="run-2",
     price=Decimal("0.2"),
     max_cost_per_month=Decimal("2.0"),
@@ -35,7 +35,7 @@ def give_up(ledger: Ledger, number: int = 1) -> None:
                 "UPDATE jobs SET owner = 'elsewhere|boot|1|2', lease_until = 1 WHERE owner <> ''"
             )
         )
-    assert ledger.recover("run-3", "pets") == number
+    assert ledger.doubt_calls_of_the_dead("run-3", "pets") == number
 
 
 def answer(charged: str, **changes: Any) -> Attempt:
@@ -67,7 +67,7 @@ def test_a_call_whose_answer_comes_late_is_on_the_bill_once(
     records: Ledger, charged: str, by: tuple[str, ...]
 ) -> None:
     """H11: until then it may have been charged; after that it is what the answer says."""
-    records.claim("k", LIMITS)
+    records.claim("k", TERMS)
     give_up(records)
     assert counted(records, by) == {"yes": 0, "no": 0, "unknown": 1}
     records.record(answer(charged))
@@ -92,7 +92,7 @@ def test_a_budget_counts_it_once_whenever_it_begins_to_count(
         assert (
             getattr(records.claim("other", look), "cap", None) == "max_cost_per_month"
         )
-    records.claim("k", LIMITS)
+    records.claim("k", TERMS)
     give_up(records)
     if opened == "meanwhile":
         assert (
@@ -106,10 +106,10 @@ def test_of_two_that_were_given_up_each_answer_takes_its_own_place(
     records: Ledger,
 ) -> None:
     """A person asked for one more payment meanwhile."""
-    records.claim("k", LIMITS)
+    records.claim("k", TERMS)
     give_up(records)
-    records.mark_for_repayment([("k", 1)])
-    assert records.claim("k", LIMITS._replace(run_id="run-2")) == Claim(2, 0)
+    records.mark_to_pay_again([("k", 1)])
+    assert records.claim("k", TERMS._replace(run_id="run-2")) == Claim(2, 0)
     give_up(records)
     assert counted(records) == {"yes": 0, "no": 0, "unknown": 2}
     records.record(answer("no", run_id="run-2", attempt=2))
@@ -120,10 +120,10 @@ def test_of_two_that_were_given_up_each_answer_takes_its_own_place(
 
 def test_an_answer_in_time_takes_no_place_but_its_own(records: Ledger) -> None:
     """A call that was lost stays on the bill when another one for its job is answered."""
-    records.claim("k", LIMITS)
+    records.claim("k", TERMS)
     give_up(records)
-    records.mark_for_repayment([("k", 1)])
-    records.claim("k", LIMITS._replace(run_id="run-2"))
+    records.mark_to_pay_again([("k", 1)])
+    records.claim("k", TERMS._replace(run_id="run-2"))
     records.record(answer("yes", run_id="run-2", attempt=2))
     assert counted(records) == {"yes": 1, "no": 0, "unknown": 1}
     with closing(open_ledger(records.address) or records) as again:

@@ -22,10 +22,10 @@ from pixmill.ledger import (
 )
 from pixmill.ledger.schema import SCHEMA_VERSION
 from tests.fork_server import fork_code
-from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS
+from tests.pixmill.ledger.billing.billing import ANSWERED, TERMS
 from tests.pixmill.ledger.conftest import IN_A_FILE
 
-NEXT_RUN = LIMITS._replace(run_id="run-2")
+NEXT_RUN = TERMS._replace(run_id="run-2")
 
 
 @pytest.fixture
@@ -57,14 +57,14 @@ def alter(ledger: Ledger, statement: str) -> None:
 )
 def test_a_settled_key_can_never_be_claimed_again(ledger: Ledger, state: State) -> None:
     """I2: the database itself refuses a second payment."""
-    assert ledger.claim("k", LIMITS) == Claim(1, 0)
+    assert ledger.claim("k", TERMS) == Claim(1, 0)
     ledger.record(ended("k", state))
-    assert ledger.claim("k", LIMITS) == ClaimDenied(state)
+    assert ledger.claim("k", TERMS) == ClaimDenied(state)
     assert ledger.claim("k", NEXT_RUN) == ClaimDenied(state)
 
 
 def test_a_key_in_flight_can_not_be_claimed(ledger: Ledger) -> None:
-    assert ledger.claim("k", LIMITS) == Claim(1, 0)
+    assert ledger.claim("k", TERMS) == Claim(1, 0)
     assert ledger.claim("k", NEXT_RUN) == ClaimDenied(State.IN_FLIGHT)
 
 
@@ -72,7 +72,7 @@ def test_a_released_key_is_claimed_again_and_its_calls_are_counted(
     ledger: Ledger,
 ) -> None:
     for number in (1, 2, 3):
-        assert ledger.claim("k", LIMITS) == Claim(number, 0)
+        assert ledger.claim("k", TERMS) == Claim(number, 0)
         ledger.record(ended("k", State.PENDING, charged="no", code="50429"))
 
 
@@ -81,13 +81,13 @@ def test_a_transient_failure_comes_back_in_the_next_runs_until_max_runs(
 ) -> None:
     """retry.max_runs: the run that gave up does not try again, two later ones do."""
     for number, run in enumerate(("run-1", "run-2", "run-3"), 1):
-        limits = LIMITS._replace(run_id=run)
+        terms = TERMS._replace(run_id=run)
         assert ledger.known(["k"], max_runs=3).states in ([None], [State.PENDING])
-        assert ledger.claim("k", limits) == Claim(number, 0)
+        assert ledger.claim("k", terms) == Claim(number, 0)
         ledger.record(ended("k", State.FAILED, transient=True, run_id=run))
-        assert ledger.claim("k", limits) == ClaimDenied(State.FAILED)
+        assert ledger.claim("k", terms) == ClaimDenied(State.FAILED)
     assert ledger.known(["k"], max_runs=3).states == [State.FAILED]
-    assert ledger.claim("k", LIMITS._replace(run_id="run-4")) == ClaimDenied(
+    assert ledger.claim("k", TERMS._replace(run_id="run-4")) == ClaimDenied(
         State.FAILED
     )
 
@@ -96,7 +96,7 @@ def test_sixty_four_threads_never_claim_a_key_twice_nor_pass_the_cap(
     ledger: Ledger,
 ) -> None:
     """E15: with a cap of 100 calls there is no call 101, however many threads ask."""
-    capped = LIMITS._replace(max_calls=100)
+    capped = TERMS._replace(max_calls=100)
     granted: list[str] = []
 
     def claim_all() -> None:
@@ -117,15 +117,15 @@ def test_sixty_four_threads_never_claim_a_key_twice_nor_pass_the_cap(
 def test_two_processes_never_claim_the_same_key(ledger: Ledger) -> None:
     """H1: safe sharing by claims."""
     script = f"""
-from pixmill.ledger import Claim, open_ledger, RunLimits
+from pixmill.ledger import Claim, open_ledger, ClaimTerms
 ledger = open_ledger({str(ledger.address)!r})
-limits = RunLimits("run-2", "gateway", "main", "k", None, 3, 300)
-print(sum(isinstance(ledger.claim(f"k{{at}}", limits), Claim) for at in range(300)))
+terms = ClaimTerms("run-2", "gateway", "main", "k", None, 3, 300)
+print(sum(isinstance(ledger.claim(f"k{{at}}", terms), Claim) for at in range(300)))
 ledger.close()
 """
     with fork_code(script) as other:
         ours = sum(
-            isinstance(ledger.claim(f"k{at}", LIMITS), Claim) for at in range(300)
+            isinstance(ledger.claim(f"k{at}", TERMS), Claim) for at in range(300)
         )
         theirs = int(other.communicate(timeout=60)[0])
     assert ours + theirs == 300
@@ -135,26 +135,26 @@ def test_jobs_of_a_killed_process_are_in_doubt_at_once(ledger: Ledger) -> None:
     """A1: a dead owner on this host is recognised by the next run, not after a lease."""
     script = f"""
 import os, signal
-from pixmill.ledger import open_ledger, RunLimits
+from pixmill.ledger import open_ledger, ClaimTerms
 ledger = open_ledger({str(ledger.address)!r})
-limits = RunLimits("run-2", "gateway", "main", "k", None, 3, 300)
-ledger.claim("a", limits)
-ledger.claim("b", limits)
+terms = ClaimTerms("run-2", "gateway", "main", "k", None, 3, 300)
+ledger.claim("a", terms)
+ledger.claim("b", terms)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     with fork_code(script) as killed:
         assert killed.wait(60) == -9
-    ledger.claim("ours", LIMITS)
+    ledger.claim("ours", TERMS)
     assert ledger.known(["a"], max_runs=3).states == [State.IN_DOUBT]
     assert ledger.begin_run("run-5", "pets") == 2
-    assert ledger.claim("a", LIMITS) == ClaimDenied(State.IN_DOUBT)
+    assert ledger.claim("a", TERMS) == ClaimDenied(State.IN_DOUBT)
     assert ledger.known(["ours"], max_runs=3).states == [State.IN_FLIGHT]
     assert ledger.begin_run("run-6", "pets") == 0
 
 
 def test_a_late_answer_to_a_job_given_up_is_kept(ledger: Ledger) -> None:
     """H4: it was paid for."""
-    ledger.claim("k", LIMITS)
+    ledger.claim("k", TERMS)
     alter(ledger, "UPDATE jobs SET state = 'in_doubt', owner = NULL")
     ledger.record(ended("k", State.SUCCEEDED))
     assert ledger.known(["k"], max_runs=3).states == [State.SUCCEEDED]
@@ -162,7 +162,7 @@ def test_a_late_answer_to_a_job_given_up_is_kept(ledger: Ledger) -> None:
 
 @IN_A_FILE
 def test_what_was_recorded_is_there_for_the_next_process(ledger: Ledger) -> None:
-    ledger.claim("k", LIMITS)
+    ledger.claim("k", TERMS)
     ledger.record(ended("k", State.SUCCEEDED))
     ledger.close()
     copy = ledger.path.with_name("copy.db")
@@ -195,11 +195,11 @@ def test_a_file_that_is_no_ledger_is_a_ledger_error(tmp_path: Path) -> None:
 
 def test_a_ledger_that_can_not_be_written_pays_for_nothing(ledger: Ledger) -> None:
     """B1, B3: the claim fails, so no call is made; and so does every later one."""
-    ledger.claim("before", LIMITS)
+    ledger.claim("before", TERMS)
     alter(ledger, "DROP TABLE jobs")
     for _ in range(2):
         with pytest.raises(LedgerError, match="could not be written"):
-            ledger.claim("k", LIMITS)
+            ledger.claim("k", TERMS)
     with pytest.raises(LedgerError):
         ledger.known(["k"], max_runs=3)
 
@@ -219,7 +219,7 @@ def test_a_locked_ledger_is_waited_for(
     holder = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with ThreadPoolExecutor(1) as pool:
-        claim = pool.submit(patient.claim, "k", LIMITS)
+        claim = pool.submit(patient.claim, "k", TERMS)
         while "locked by another process" not in caplog.text:
             assert not claim.done()
         holder.execute("ROLLBACK")
@@ -257,7 +257,7 @@ def test_who_writes_to_a_closed_ledger_is_told_and_does_not_wait(
             "the ledger is closed: nothing more is written to it"
         }
     with pytest.raises(LedgerError, match="closed"):
-        ledger.claim("k", LIMITS)
+        ledger.claim("k", TERMS)
 
 
 @IN_A_FILE
@@ -265,7 +265,7 @@ def test_a_reader_of_the_file_keeps_neither_the_end_of_a_run_nor_other_writers_w
     ledger: Ledger,
 ) -> None:
     """C19: a shell, a database browser, a backup. What it still needs of the log stays there and is not lost."""
-    ledger.claim("k", LIMITS)
+    ledger.claim("k", TERMS)
     with closing(sqlite3.connect(ledger.path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM jobs").fetchall()
@@ -273,7 +273,7 @@ def test_a_reader_of_the_file_keeps_neither_the_end_of_a_run_nor_other_writers_w
         with ThreadPoolExecutor(1) as pool:
             pool.submit(ledger.close).result(timeout=30)
         after = Ledger(ledger.path)
-        assert after.claim("k2", LIMITS) == Claim(1, 0)
+        assert after.claim("k2", TERMS) == Claim(1, 0)
         after.close()
     whole = Ledger(ledger.path)
     assert whole.known(["k", "k2"], max_runs=3).states == [

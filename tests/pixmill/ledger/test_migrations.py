@@ -9,7 +9,7 @@ from sqlalchemy import inspect, text
 from pixmill.ledger import Claim, ClaimDenied, Ledger, State, open_ledger, queries
 from pixmill.ledger.migrations import version_of
 from pixmill.ledger.schema import MIGRATIONS, SCHEMA_VERSION
-from tests.pixmill.ledger.billing.billing import LIMITS
+from tests.pixmill.ledger.billing.billing import TERMS
 
 ANSWERED = """INSERT INTO attempts (job_key, run_id, verdict, charged, price, code, answered_at) VALUES
     ('paid', 'run-1', 'succeeded', 'yes', 0.0155, '10000', 1),
@@ -83,9 +83,9 @@ def test_an_earlier_ledger_becomes_one_of_today_with_its_money(
             "unknown": "0.0155",
         }
         upgraded.begin_run("run-3", "pets")
-        limits = LIMITS._replace(run_id="run-3")
-        assert upgraded.claim("paid", limits) == ClaimDenied(State.SUCCEEDED)
-        assert upgraded.claim("lost", limits) == ClaimDenied(State.IN_DOUBT)
-        assert upgraded.claim("left", limits) == Claim(2, 0)
+        terms = TERMS._replace(run_id="run-3")
+        assert upgraded.claim("paid", terms) == ClaimDenied(State.SUCCEEDED)
+        assert upgraded.claim("lost", terms) == ClaimDenied(State.IN_DOUBT)
+        assert upgraded.claim("left", terms) == Claim(2, 0)
         upgraded.record_task("left", "task", lease_seconds=60)
         assert upgraded.known(["left"], max_runs=3).states == [State.SUBMITTED]

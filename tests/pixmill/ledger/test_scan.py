@@ -82,7 +82,7 @@ def test_a_scan_knows_of_every_job_what_a_look_up_knows(
     assert unsure == [*looked_up, *[False] * 50]
     sure = np.flatnonzero(~np.array(unsure))
     assert [found.states[at] for at in sure] == [wanted.states[at] for at in sure]
-    for name in ("missing", "lost", "again", "submitted"):
+    for name in ("missing", "lost", "again", "unattended"):
         assert (
             getattr(found, name)[sure].tolist() == getattr(wanted, name)[sure].tolist()
         )

@@ -11,18 +11,17 @@ from pixmill.ledger import (
     Attempt,
     Claim,
     ClaimDenied,
+    ClaimTerms,
     Ledger,
-    RunLimits,
     State,
     Task,
     open_ledger,
-    payment_marks,
     queries,
 )
 from tests.fork_server import fork_code
-from tests.pixmill.ledger.billing.billing import ANSWERED, LIMITS
+from tests.pixmill.ledger.billing.billing import ANSWERED, TERMS
 
-NEXT_RUN = LIMITS._replace(run_id="run-2")
+NEXT_RUN = TERMS._replace(run_id="run-2")
 CAPPED = NEXT_RUN._replace(max_calls=0, max_cost=Decimal("0.0"), price=Decimal("0.2"))
 
 
@@ -46,8 +45,8 @@ def ended(state: State = State.SUCCEEDED, **changes: Any) -> Attempt:
     return recorded._replace(**changes)
 
 
-def submit(ledger: Ledger, limits: RunLimits = LIMITS, task: str = "task-1") -> None:
-    assert isinstance(ledger.claim("k", limits), Claim)
+def submit(ledger: Ledger, terms: ClaimTerms = TERMS, task: str = "task-1") -> None:
+    assert isinstance(ledger.claim("k", terms), Claim)
     ledger.record_task("k", task, lease_seconds=900)
 
 
@@ -82,7 +81,7 @@ def killed_after(ledger: Ledger, *statements: str) -> None:
         (
             "import os, signal",
             "from pixmill.ledger import open_ledger",
-            "from tests.pixmill.ledger.test_tasks import LIMITS, ended",
+            "from tests.pixmill.ledger.test_tasks import TERMS, ended",
             f"ledger = open_ledger({str(ledger.address)!r})",
             *statements,
             "os.kill(os.getpid(), signal.SIGKILL)",
@@ -92,7 +91,7 @@ def killed_after(ledger: Ledger, *statements: str) -> None:
         assert killed.wait(60) == -9
 
 
-CLAIM = 'ledger.claim("k", LIMITS)'
+CLAIM = 'ledger.claim("k", TERMS)'
 TASK = 'ledger.record_task("k", "task-1", lease_seconds=900)'
 RECORD = "ledger.record(ended())"
 
@@ -118,12 +117,12 @@ def test_the_task_of_a_killed_process_is_taken_over_and_not_in_doubt(
     """A1: nothing is sent for it again, in whatever order processes die and come."""
     killed_after(ledger, CLAIM, TASK)
     known = ledger.known(["k"], max_runs=3)
-    assert (known.states, known.submitted.tolist()) == ([State.SUBMITTED], [True])
-    assert ledger.read(payment_marks.in_doubt_calls) == []
+    assert (known.states, known.unattended.tolist()) == ([State.SUBMITTED], [True])
+    assert ledger.read(queries.in_doubt_calls) == []
     assert ledger.begin_run("run-4", "pets") == 0
     claim = ledger.claim("k", NEXT_RUN)
     (since,) = row(ledger, "task_since")
-    task = Task("task-1", "run-1", LIMITS.account, since, LIMITS.price)
+    task = Task("task-1", "run-1", TERMS.account, since, TERMS.price)
     assert claim == Claim(1, 0, task)
     assert not ledger.known(["k"], max_runs=3).submitted[0]
     assert charges(ledger) == []
@@ -171,7 +170,7 @@ def test_a_task_counts_in_budgets_until_it_is_known_what_became_of_it(
     ledger: Ledger,
 ) -> None:
     """E15: also while nobody waits for it, and in the run that submitted it."""
-    capped = LIMITS._replace(max_cost=Decimal("0.4"), price=Decimal("0.2"))
+    capped = TERMS._replace(max_cost=Decimal("0.4"), price=Decimal("0.2"))
     submit(ledger, capped)
     ledger.release_task("k")
     assert isinstance(ledger.claim("a", capped), Claim)
@@ -210,7 +209,7 @@ def test_an_outcome_is_that_of_the_run_that_paid_and_news_of_the_one_that_asked(
 def test_a_task_tells_whoever_takes_it_over_which_account_pays_and_how_much_at_most(
     ledger: Ledger,
 ) -> None:
-    paying = LIMITS._replace(account="studio")
+    paying = TERMS._replace(account="studio")
     ledger.claim("k", paying, Decimal("0.6"))
     ledger.record_task("k", "task-1", lease_seconds=900)
     ledger.release_task("k")
@@ -230,7 +229,7 @@ def test_what_two_processes_learn_of_a_task_is_recorded_once(
     """H4: the lease of a process that was stopped ended, and both ask the provider."""
     submit(ledger)
     lend(ledger)
-    assert ledger.recover("run-2", "pets") == 0
+    assert ledger.doubt_calls_of_the_dead("run-2", "pets") == 0
     with closing(open_ledger(ledger.address) or ledger) as other:
         assert isinstance(other.claim("k", NEXT_RUN), Claim)
         both = [ledger, other] if first == "owner" else [other, ledger]
@@ -281,11 +280,11 @@ def test_a_submit_that_is_answered_after_its_lease_is_no_longer_in_doubt(
     ledger: Ledger,
 ) -> None:
     """H11: a machine that slept in the middle of a submit. The call is on the bill once."""
-    ledger.claim("k", LIMITS)
+    ledger.claim("k", TERMS)
     lend(ledger)
-    assert ledger.recover("run-2", "pets") == 1
+    assert ledger.doubt_calls_of_the_dead("run-2", "pets") == 1
     assert ledger.claim("k", NEXT_RUN) == ClaimDenied(State.IN_DOUBT)
-    ledger.mark_for_repayment([("k", 1)])
+    ledger.mark_to_pay_again([("k", 1)])
     ledger.record_task("k", "task-1", lease_seconds=900)
     assert ledger.claim("k", NEXT_RUN) == ClaimDenied(State.SUBMITTED)
     ledger.record(ended())
@@ -294,10 +293,10 @@ def test_a_submit_that_is_answered_after_its_lease_is_no_longer_in_doubt(
 
 
 def test_a_task_that_comes_too_late_takes_no_claim_away(ledger: Ledger) -> None:
-    ledger.claim("k", LIMITS)
+    ledger.claim("k", TERMS)
     lend(ledger)
-    ledger.recover("run-2", "pets")
-    ledger.mark_for_repayment([("k", 1)])
+    ledger.doubt_calls_of_the_dead("run-2", "pets")
+    ledger.mark_to_pay_again([("k", 1)])
     alter(ledger, "UPDATE jobs SET owner = 'elsewhere|boot|1|2', again = 2")
     ledger.record_task("k", "task-1", lease_seconds=900)
     assert row(ledger, "owner", "claim_task") == ("elsewhere|boot|1|2", None)
@@ -312,17 +311,17 @@ def test_a_repayment_s_task_is_paid_for_once_and_the_outcome_stays_meanwhile(
     ledger: Ledger, state: State
 ) -> None:
     """Neither a person who asks again nor `in_doubt: retry` submits a second time."""
-    ledger.claim("k", LIMITS)
+    ledger.claim("k", TERMS)
     transient = state is State.FAILED
     ledger.record(ended(state, task_id=None, transient=transient))
-    ledger.mark_for_repayment([("k", 1)])
+    ledger.mark_to_pay_again([("k", 1)])
     submit(ledger, NEXT_RUN)
     assert row(ledger, "state", "run_id") == (state, "run-1")
     ledger.release_task("k")
-    ledger.mark_for_repayment([("k", 2)])
+    ledger.mark_to_pay_again([("k", 2)])
     known = ledger.known(["k"], max_runs=3, retry_doubt=True)
-    assert (known.again.tolist(), known.submitted.tolist()) == ([False], [True])
-    third = LIMITS._replace(run_id="run-3", retry_doubt=True)
+    assert (known.again.tolist(), known.unattended.tolist()) == ([False], [True])
+    third = TERMS._replace(run_id="run-3", retry_doubt=True)
     claim = ledger.claim("k", third)
     assert isinstance(claim, Claim)
     assert claim.task
@@ -335,11 +334,11 @@ def test_two_runs_never_pay_at_once_for_a_failure_that_is_marked(
     ledger: Ledger,
 ) -> None:
     """I2: it keeps its outcome while one of them has it in flight."""
-    ledger.claim("k", LIMITS)
+    ledger.claim("k", TERMS)
     ledger.record(ended(State.FAILED, task_id=None, transient=True))
-    ledger.mark_for_repayment([("k", 1)])
+    ledger.mark_to_pay_again([("k", 1)])
     assert isinstance(ledger.claim("k", NEXT_RUN), Claim)
-    third = LIMITS._replace(run_id="run-3")
+    third = TERMS._replace(run_id="run-3")
     assert ledger.claim("k", third) == ClaimDenied(State.FAILED)
 
 
@@ -352,7 +351,7 @@ def test_only_its_owner_lets_go_of_a_task(ledger: Ledger) -> None:
 
 def test_a_claim_without_a_task_is_not_let_go_of(ledger: Ledger) -> None:
     """Its call may have been sent."""
-    ledger.claim("k", LIMITS)
+    ledger.claim("k", TERMS)
     ledger.release_task("k")
     assert ledger.claim("k", NEXT_RUN) == ClaimDenied(State.IN_FLIGHT)
 

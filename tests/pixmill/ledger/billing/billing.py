@@ -7,9 +7,9 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
-from pixmill.ledger import Attempt, Claim, Ledger, RunLimits, State, open_ledger
+from pixmill.ledger import Attempt, Claim, ClaimTerms, Ledger, State, open_ledger
 
-LIMITS = RunLimits(
+TERMS = ClaimTerms(
     "run-1", "gateway", "main", "key_a", max_calls=None, max_runs=3, lease_seconds=300
 )
 ANSWERED = Attempt(
@@ -78,7 +78,7 @@ class Books:
         self.calls += 1
         key = f"job-{self.calls}"
         assert isinstance(
-            self.ledger.claim(key, LIMITS._replace(run_id=run, req_key=req_key)), Claim
+            self.ledger.claim(key, TERMS._replace(run_id=run, req_key=req_key)), Claim
         )
         recorded = ANSWERED._replace(
             job_key=key,

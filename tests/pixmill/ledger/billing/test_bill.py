@@ -155,9 +155,9 @@ import os
 from decimal import Decimal
 from pathlib import Path
 from pixmill.ledger import open_ledger
-from tests.pixmill.ledger.billing.billing import LIMITS
+from tests.pixmill.ledger.billing.billing import TERMS
 ledger = open_ledger(Path({str(tmp_path / "ledger.db")!r}))
-ledger.claim("never answered", LIMITS, Decimal("0.5"))
+ledger.claim("never answered", TERMS, Decimal("0.5"))
 os._exit(9)
 """
     with fork_code(script) as died:
