@@ -43,17 +43,17 @@ class Database(Protocol):
     def lock(self, connection: Connection, /) -> None:
         """Keep all other writers out until the transaction ends."""
 
-    def mark(self, connection: Connection, number: int, /) -> bool:
-        """Number a group of entries in the transaction that writes it; False: it was committed
-        before."""
+    def number_group(self, connection: Connection, number: int, /) -> bool:
+        """Write the number of a group of entries in the transaction that writes them; False: this
+        number was committed before."""
 
     def passing(self, problem: DBAPIError) -> str | None:
         """Say why a statement failed that can be tried again as it is; `None` where that is no
         use."""
 
-    def displacement(self) -> str | None:
-        """Say what became of it where it is not in its place any more since the first call; else
-        `None`."""
+    def find_move(self) -> str | None:
+        """Say how it was moved, removed or replaced since the first call; `None` where it is in its
+        place."""
 
     def damage(self, connection: Connection, /) -> str | None:
         """Say what is wrong with the look-up of job keys; `None` where it is sound."""

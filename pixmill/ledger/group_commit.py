@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import (
@@ -24,7 +24,10 @@ from sqlalchemy.exc import (
 from pixmill.errors import LedgerError
 from pixmill.ledger.database import Database, retry_while_unavailable
 
-Apply = Callable[[Connection, Sequence[Any]], Sequence[Any]]
+Entry = TypeVar("Entry")
+Result = TypeVar("Result")
+
+Apply = Callable[[Connection, Sequence[Entry]], Sequence[Result]]
 """Writes a group of entries of one kind within a transaction and returns a result for each."""
 
 MAX_GROUP = 500
@@ -40,7 +43,7 @@ class _PendingWrite:
 
     __slots__ = ("apply", "entry", "error", "lock", "result")
 
-    def __init__(self, apply: Apply, entry: Any) -> None:
+    def __init__(self, apply: Apply[Any, Any], entry: Any) -> None:
         self.apply = apply
         self.entry = entry
         self.result: Any = None
@@ -54,13 +57,14 @@ class GroupWriter:
     """Commits entries in groups on a thread of its own. After a failed commit nothing is accepted
     any more.
 
-    `undone` is called where a transaction ended without a commit that is known of: what was read in
-    it is not so.
+    `forget` is called after each transaction that may have been rolled back, so that nobody goes by
+    what was read within it, among its own writes.
     """
 
-    def __init__(self, database: Database, undone: Callable[[], None]) -> None:
+    def __init__(self, database: Database, forget: Callable[[], None]) -> None:
         self._database = database
-        self._undone = undone
+        self._forget = forget
+        # How many groups there were; also the number of the last one.
         self._groups = 0
         self._queue: SimpleQueue[_PendingWrite | None] = SimpleQueue()
         self._broken: LedgerError | None = None
@@ -71,9 +75,12 @@ class GroupWriter:
         )
         self._thread.start()
 
-    def write(self, apply: Apply, entry: Any) -> Any:
+    def write(self, apply: Apply[Entry, Result], entry: Entry) -> Result:
         """Write one entry and return its result once it is on disk. Raises LedgerError if that
-        failed."""
+        failed.
+
+        `apply` gets a connection and the list of all entries that wait for it, this one among them.
+        """
         if self._broken:
             raise self._broken
         ticket = _PendingWrite(apply, entry)
@@ -84,7 +91,8 @@ class GroupWriter:
         ticket.lock.acquire()
         if ticket.error:
             raise ticket.error
-        return ticket.result
+        result: Result = ticket.result
+        return result
 
     def close(self) -> None:
         """Write what still waits, then end the thread."""
@@ -147,7 +155,7 @@ class GroupWriter:
         try:
             with self._database.writing.begin() as connection:
                 self._database.lock(connection)
-                if not self._database.mark(connection, number):
+                if not self._database.number_group(connection, number):
                     # The commit that was lost sight of did happen, with the results that the
                     # tickets have.
                     return
@@ -157,12 +165,12 @@ class GroupWriter:
                     for ticket, result in zip(tickets, results, strict=True):
                         ticket.result = result
         except BaseException:
-            self._undone()
+            self._forget()
             raise
 
 
 def _is_of_an_entry(problem: Exception) -> bool:
-    """Whether a group failed for what stands in one of its entries, and not for the state of the
+    """Whether a group failed for what is in one of its entries, and not for the state of the
     database."""
     if isinstance(problem, ProgrammingError):
         # What the driver itself refuses, a value of a type that it does not know, has no code of

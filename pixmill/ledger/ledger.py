@@ -22,7 +22,7 @@ from pixmill.ledger import input_images as input_table
 from pixmill.ledger import payment_marks, queries, scan, scores, tasks, writes
 from pixmill.ledger.claims import ClaimRequest, Claims
 from pixmill.ledger.database import Database, database_at, retry_while_unavailable
-from pixmill.ledger.group_commit import GroupWriter
+from pixmill.ledger.group_commit import Apply, Entry, GroupWriter, Result
 from pixmill.ledger.input_images import InputImage
 from pixmill.ledger.migrations import migrate, version_of
 from pixmill.ledger.records import (
@@ -36,7 +36,7 @@ from pixmill.ledger.records import (
 from pixmill.ledger.revision import revision_of, watch_jobs
 from pixmill.ledger.scan import Scan
 from pixmill.ledger.scores import Score
-from pixmill.ledger.sqlite import DISPLACED, SqliteFile, create_parent_folder
+from pixmill.ledger.sqlite import MOVED_HINT, SqliteFile, create_parent_folder
 from pixmill.threads import call_in_thread
 
 READ_PATIENCE_SECONDS = 300.0
@@ -84,8 +84,12 @@ class Ledger:
 
     # Writing
 
-    def write(self, apply: Any, entry: Any) -> Any:
-        """Write `entry` as `apply` says, durably, and return what that returns for it."""
+    def write(self, apply: Apply[Entry, Result], entry: Entry) -> Result:
+        """Write `entry` durably, and return what `apply` returns for it.
+
+        `apply` is a function of a connection and a list: all entries that wait for it are written
+        together (`group_commit`). It returns a result for each of them.
+        """
         if self._writer is None:
             raise LedgerError(f"{self.database} was opened read-only")
         return self._writer.write(apply, entry)
@@ -101,7 +105,7 @@ class Ledger:
         Where a task is out that nobody waits for, the claim is for that and reserves nothing.
         """
         request = ClaimRequest(job_key, terms, amount)
-        return self.write(self._claims.claim, request)  # type: ignore[no-any-return]
+        return self.write(self._claims.claim, request)
 
     def record_task(self, job_key: str, task_id: str, *, lease_seconds: float) -> None:
         """Write down that the submit of a claimed job started a task, durably; its claim lasts
@@ -154,11 +158,11 @@ class Ledger:
     def begin_run(self, run_id: str, name: str) -> int:
         """Write down that a run starts and put jobs whose owner died into doubt, but for those with
         a task; return how many those were."""
-        return self.write(writes.begin_run, (run_id, name))  # type: ignore[no-any-return]
+        return self.write(writes.begin_run, (run_id, name))
 
     def doubt_calls_of_the_dead(self, run_id: str, name: str) -> int:
         """Put jobs whose owner died while a run continues into doubt; return how many those were."""
-        return self.write(writes.doubt_calls_of_the_dead, (run_id, name))  # type: ignore[no-any-return]
+        return self.write(writes.doubt_calls_of_the_dead, (run_id, name))
 
     def mark_to_pay_again(self, asked: Sequence[tuple[str, int]]) -> None:
         """Mark jobs, each with the attempts that it had when a person agreed, for one more payment
@@ -266,8 +270,8 @@ class Ledger:
 
     def _check_not_moved(self) -> None:
         """Raise LedgerError if the ledger was moved or replaced since it was opened."""
-        if reason := self.database.displacement():
-            raise LedgerError(reason, hint=DISPLACED)
+        if reason := self.database.find_move():
+            raise LedgerError(reason, hint=MOVED_HINT)
 
     def _answer(
         self, query: Callable[..., Answer], *about: Any, **options: Any

@@ -109,11 +109,11 @@ class PostgresDatabase:
         """Wait until no other process writes, and let none write until the transaction ends."""
         connection.execute(_LOCK)
 
-    def mark(self, connection: Connection, number: int) -> bool:
+    def number_group(self, connection: Connection, number: int) -> bool:
         """Number a group; False where it was committed before, although nobody heard of it."""
         new: bool = (
             connection.execute(
-                _MARK, {"writer": self._writer, "number": number}
+                _NUMBER_GROUP, {"writer": self._writer, "number": number}
             ).rowcount
             == 1
         )
@@ -132,7 +132,7 @@ class PostgresDatabase:
         reason = next(iter(str(problem.orig).splitlines()), "")
         return f"the ledger's database is unavailable ({reason})"
 
-    def displacement(self) -> None:
+    def find_move(self) -> None:
         """A server does not take its tables away from those who use them."""
 
     def damage(self, _connection: Connection) -> str | None:
@@ -177,7 +177,7 @@ class PostgresDatabase:
         return engine
 
 
-def _mark_statement(insert: Any) -> Any:
+def _build_numbering(insert: Any) -> Any:
     new = insert(writers).values(
         writer=text(":writer"), number=text(":number"), marked_at=func.now()
     )
@@ -189,7 +189,7 @@ def _mark_statement(insert: Any) -> Any:
     )
 
 
-_MARK = upsert("postgresql", _mark_statement)
+_NUMBER_GROUP = upsert("postgresql", _build_numbering)
 
 
 def _set_up(connection: Any, *, writing: bool) -> None:

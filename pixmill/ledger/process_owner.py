@@ -44,8 +44,8 @@ def is_dead(
         return False
     process, _, start = owner.rpartition("|")
     place, _, pid = process.rpartition("|")
-    # Pids are looked up only where it is certain that they are counted here. What earlier versions
-    # wrote names less of the place, so that it is believed as well.
+    # Pids are looked up only where it is certain that they are counted here. An earlier version wrote
+    # less of the place: its owner never seems to be here, and is believed until its lease ends.
     here = _place(os.getpid())
     _, _, namespace, boot = here.rsplit("|", 3)
     is_here = place == here and _UNKNOWN not in (namespace, boot)
@@ -57,10 +57,11 @@ def is_dead(
 
 @cache
 def _place(_pid: int) -> str:
-    """Return host name, machine, pid namespace and boot of the process `_pid`, which is this one.
+    """Return host name, machine, pid namespace and boot of this process.
 
     The name and the machine id of cloned machines and of containers may be the same, so that
-    neither stands alone.
+    neither is enough by itself. `_pid` is this process's own: a fork has another one, so that it
+    does not get the place that its parent has in the cache.
     """
     try:
         namespace = str(Path("/proc/self/ns/pid").readlink())

@@ -153,7 +153,8 @@ class Attempt(NamedTuple):
     """One ended call and what it means for its key: a row of `attempts` and the new columns of
     `jobs`.
 
-    Instants are microseconds since 1970 UTC; `images` is a JSON list of the stored image files.
+    Instants are microseconds since 1970 UTC. `images` is a JSON list of the stored image files, for
+    `jobs`; the number for `attempts` is `image_count`.
     """
 
     job_key: str

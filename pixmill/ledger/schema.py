@@ -1,7 +1,14 @@
-"""The tables of the ledger, but for four that are beside what reads them.
+"""The tables of the ledger. Four more are defined beside the code that uses them:
 
-Those are `scores` and `inputs` (`input_images.py`), and of the machinery below the records
-`job_changes` (`revision.py`) and `writers` (`postgres.py`), which no migration knows.
+| table         | where             | it holds                                              |
+|---------------|-------------------|-------------------------------------------------------|
+| `scores`      | `scores.py`       | what scorers said of images                           |
+| `inputs`      | `input_images.py` | the answers to GETs of input images                   |
+| `job_changes` | `revision.py`     | which jobs were written to, and in which order        |
+| `writers`     | `postgres.py`     | the number of the last group that a process committed |
+
+No migration knows the last two: they are made where they are missing, and a dataset needs no row of
+them.
 
 `jobs` holds one row a job key with the flat columns of its outcome; its primary key and the
 conditional claim are what refuses a second payment. `owner` and the `claim…` columns are about the
@@ -52,8 +59,8 @@ jobs = Table(
     Column("state", Text, nullable=False),
     # 1 where a failure may be no failure in another run.
     Column("transient", Integer, nullable=False, server_default="0"),
-    # How many runs tried in vain since a person last asked for a payment, at most
-    # `retry.max_runs`.
+    # How many runs tried in vain (not all runs, which the table of this name has) since a person
+    # last asked for a payment, at most `retry.max_runs`.
     Column("runs", Integer, nullable=False, server_default="0"),
     # All HTTP calls for the key: a late answer finds its attempt by this number.
     Column("attempts", Integer, nullable=False, server_default="0"),
@@ -72,7 +79,8 @@ jobs = Table(
     Column("error_message", Text),
     Column("request_id", Text),
     Column("rephraser_result", Text),
-    # JSON lists: as texts they are read and written whole, and no query looks into them.
+    # JSON lists: as texts they are read and written whole, and no query looks into them. `images`
+    # are the stored files, while `attempts.images` is a number.
     Column("output_urls", Text),
     Column("url_expires_at", BigInteger),
     Column("images", Text),
@@ -139,7 +147,7 @@ attempts = Table(
     Column("answer", LargeBinary),
     Column("seed", BigInteger),
     Column("task_id", Text),
-    # How many images the answer has, null where nobody knows.
+    # How many images the answer has, null where nobody knows: what `jobs` calls `image_count`.
     Column("images", Integer),
     # What the call cost, or at most if it was charged, in billionths of the currency
     # (`pixmill.money`); null where it cost nothing or no price is known.
@@ -149,14 +157,19 @@ attempts = Table(
 shares = Table(
     "shares",
     metadata,
+    # The name of this row, by lot: one for each process and account.
     Column("lease", Text, primary_key=True),
     Column("account", Text, nullable=False),
     Column("owner", Text, nullable=False),
+    # The end of the lease.
     Column("expires_at", BigInteger, nullable=False),
+    # Until when the provider asked this process to pause.
     Column("held_until", BigInteger, nullable=False),
+    # JSON: what the process reported, and the fraction of the rate that it was given.
     Column("record", Text, nullable=False),
 )
-"""Who uses an account now; `pixmill.limits.lease_table` says how."""
+"""Who uses an account now, and which share of it they have; `pixmill.limits.lease_table` says
+how."""
 
 runs = Table(
     "runs",
@@ -178,19 +191,26 @@ _LATE = attempts.c.supersedes.is_not(None)
 Index(
     "attempts_late", attempts.c.supersedes, sqlite_where=_LATE, postgresql_where=_LATE
 )
-_HELD = jobs.c.owner.is_not(None)
-Index("jobs_in_flight", jobs.c.owner, sqlite_where=_HELD, postgresql_where=_HELD)
-_OUT = jobs.c.claim_task.is_not(None)
-Index("jobs_with_task", jobs.c.claim_task, sqlite_where=_OUT, postgresql_where=_OUT)
+_HAS_OWNER = jobs.c.owner.is_not(None)
+Index(
+    "jobs_in_flight", jobs.c.owner, sqlite_where=_HAS_OWNER, postgresql_where=_HAS_OWNER
+)
+_HAS_TASK = jobs.c.claim_task.is_not(None)
+Index(
+    "jobs_with_task",
+    jobs.c.claim_task,
+    sqlite_where=_HAS_TASK,
+    postgresql_where=_HAS_TASK,
+)
 # Unique, as two processes may learn what became of a task: it is charged once.
-_OF_TASK = attempts.c.task_id.is_not(None)
+_NAMES_TASK = attempts.c.task_id.is_not(None)
 Index(
     "attempts_of_task",
     attempts.c.job_key,
     attempts.c.task_id,
     unique=True,
-    sqlite_where=_OF_TASK,
-    postgresql_where=_OF_TASK,
+    sqlite_where=_NAMES_TASK,
+    postgresql_where=_NAMES_TASK,
 )
 DOUBTFUL = "jobs.state = 'in_doubt'"
 """As text, because SQLite uses a partial index only where a query repeats its condition to the

@@ -15,7 +15,7 @@ from pixmill.ledger.filesystems import network_filesystem
 from pixmill.storage.atomic_write import sync
 
 BUSY_SECONDS = 60
-DISPLACED = (
+MOVED_HINT = (
     "nothing more is sent; put the file that was there back, with its -wal, "
     "before the next run"
 )
@@ -48,8 +48,8 @@ class SqliteFile:
 
     def _check_place(self, *_: Any) -> None:
         """Let no connection be made to another file than the one that was opened first."""
-        if self._opened and (reason := self.displacement()):
-            raise LedgerError(reason, hint=DISPLACED)
+        if self._opened and (reason := self.find_move()):
+            raise LedgerError(reason, hint=MOVED_HINT)
 
     def prepare(self) -> None:
         """Switch the file to a write-ahead log, in which it stays. The switch does not wait for a
@@ -79,7 +79,7 @@ class SqliteFile:
     def lock(self, _connection: Connection) -> None:
         """Nothing is left to do: BEGIN IMMEDIATE keeps other writers out."""
 
-    def mark(self, _connection: Connection, _number: int) -> bool:
+    def number_group(self, _connection: Connection, _number: int) -> bool:
         """Say that a group is new: a commit in this process never ends without an answer."""
         return True
 
@@ -91,7 +91,7 @@ class SqliteFile:
         )
         return "the ledger is locked by another process" if busy else None
 
-    def displacement(self) -> str | None:
+    def find_move(self) -> str | None:
         """Say that the file or its log is gone or another one: SQLite would go on in those that it
         once opened."""
         for path in (self.path, self._log):

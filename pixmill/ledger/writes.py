@@ -109,6 +109,7 @@ _ATTEMPT_FIELDS = [
 _lost = attempts.alias("lost")
 _APPEND = insert(attempts).values(
     {name: bindparam(name) for name in _ATTEMPT_FIELDS}
+    # In this table the column `images` is a number.
     | {"images": bindparam("image_count")}
     # An answer that comes after its claim was given up takes the place of what was written down
     # then.

@@ -115,5 +115,4 @@ class LeaseRenewer:
             self._lease, self._account, report, self._is_first, self._limiter.changes
         )
         self._is_first = False
-        share: Share | None = self._ledger.write(share_out, request)
-        return share
+        return self._ledger.write(share_out, request)

@@ -124,7 +124,7 @@ def test_the_task_of_a_killed_process_is_taken_over_and_not_in_doubt(
     (since,) = row(ledger, "task_since")
     task = Task("task-1", "run-1", TERMS.account, since, TERMS.price)
     assert claim == Claim(1, 0, task)
-    assert not ledger.known(["k"], max_runs=3).submitted[0]
+    assert not ledger.known(["k"], max_runs=3).unattended[0]
     assert charges(ledger) == []
 
 
