@@ -4,15 +4,7 @@ All calls pass one turnstile. The first in line waits for a slot, then for its t
 is the next one looked at, so that a change of either limit holds for the very next call. What the
 answers say moves both limits (`rate`, `concurrency`); an outage holds back all calls but a probe
 (`circuit_breaker`). Both limits are the account's: where other processes use it too, the shares
-say which part of them is for this one. Cached jobs never come here.
-
-| phase      | what may go                              |
-|------------|------------------------------------------|
-| NO_SHARE   | nothing                                  |
-| FIRST_CALL | one call at a time (real providers only) |
-| NORMAL     | calls within both limits                 |
-| OUTAGE     | one call, after a pause: the probe       |
-| PROBING    | nothing, as the probe is in flight       |
+say which part of them is for this one. Cached jobs never come here. `phases` says what may go when.
 
 | phase      | event                                 | new phase                     | is logged   |
 |------------|---------------------------------------|-------------------------------|-------------|
@@ -146,8 +138,7 @@ class CallLimiter:
 
     @property
     def rate_limit(self) -> float:
-        """The calls per second that this process may make now, as users are told: without the
-        safety margin."""
+        """The calls per second that this process may make now, without the safety margin."""
         return as_limit(self._rate.own_rate)
 
     @property
@@ -232,15 +223,15 @@ class CallLimiter:
                 self._rate.take_back(self._clock())
                 self._move_turn()
             else:
-                self._learn(permit, feedback, code)
+                self._learn(permit, feedback, code or "")
             self._slot_freed.set()
 
     def pause_all(self, seconds: float) -> None:
         """Let no call of the account go for `seconds`, not even the one that has a turn."""
         with self._lock:
             until = self._clock() + seconds
-            # The answers to a burst of calls all ask for about the same pause: one line is enough
-            # where the end moves by less than a second.
+            # The answers to a burst of calls ask for about the same pause: one line is enough for
+            # ends within a second.
             is_longer = until > self._pause_asked_until + 1
             log.log(
                 logging.INFO if is_longer else logging.DEBUG,
@@ -345,9 +336,8 @@ class CallLimiter:
 
     @property
     def _may_use(self) -> int:
-        """How many calls may be in flight here: this process's slots, but never more than the
-        others leave of the account's limit, so that a cut holds at once.
-        """
+        """The slots of this process, but no more than the others leave of the account's limit: a cut
+        holds at once."""
         left = self._concurrency_limit.limit - self._share.held_by_others
         return max(0, min(self._share.slots, left))
 
@@ -394,9 +384,8 @@ class CallLimiter:
             self._in_flight += 1
             self._sent += 1
             self._usage.record_departure(self._in_flight)
-            permit = Permit(
-                self._sent, self._clock(), others_in_flight, paced=turn > ready
-            )
+            now = self._clock()
+            permit = Permit(self._sent, now, others_in_flight, paced=turn > ready)
             self._breaker.record_departure(permit)
             self._repeats.record_call()
             return permit
@@ -424,9 +413,7 @@ class CallLimiter:
         else:
             self._history.record(IN_FLIGHT, self._concurrency_limit.limit, 1, OUTAGE)
 
-    def _learn(
-        self, permit: Permit, feedback: Feedback, code: str | None = None
-    ) -> None:
+    def _learn(self, permit: Permit, feedback: Feedback, code: str = "") -> None:
         """Move the limits by what an answer says; `code` is its name for the log."""
         rate_before = self._rate.rate
         slots_before = self._concurrency_limit.limit
