@@ -1,6 +1,6 @@
 """Every number that decides how fast money is spent and how often something is tried again.
 
-They are for every room, so that they stand beside each other: the limiter's rate, calls in
+They are for every room, and in one place to be compared: the limiter's rate, calls in
 flight and shares, the circuit breaker, repeats, and all pauses. What a user may choose is in
 the config instead. Under each number: its unit; why it is what it is; what more and less would
 do. `docs/how-limits-work.md` lists them, and is written from this file (`make docs`).
@@ -42,8 +42,8 @@ CUT_KEEPS_AT_MOST = 0.97
 """share of the rate
 
 What a cut leaves at most; in between, the calls that got through decide.
-More: a cut that changes nothing, so that the next call is throttled too. Less: a limit that
-stands is used less, as the rate swings further around it.
+More: a cut that changes nothing, so that the next call is throttled too. Less: an unchanged
+limit is used less, as the rate swings further around it.
 """
 
 CUT_KEEPS_AT_LEAST = 0.85
@@ -93,7 +93,7 @@ SLOW_CLIMB = 0.05
 """share of the estimate
 
 How far above the estimated limit the rate climbs slowly.
-More: a limit that was lifted is used later. Less: a limit that stands throttles more calls.
+More: a limit that was lifted is used later. Less: an unchanged limit throttles more calls.
 """
 
 SHARED_SLOW_CLIMB = 0.15
@@ -101,14 +101,14 @@ SHARED_SLOW_CLIMB = 0.15
 
 The same where several processes use the account: of their cuts at the same time the lowest
 counts, so that the estimate is lower than it need be.
-More: a limit that was lifted is used later. Less: a limit that stands throttles more calls.
+More: a limit that was lifted is used later. Less: an unchanged limit throttles more calls.
 """
 
 SLOW_CLIMB_CALLS = 300
 """calls
 
-The slow climb takes so many calls, or `SLOW_CLIMB_SECONDS`, whichever is quicker: a limit that
-stands then throttles one call in one to two hundred.
+The slow climb takes so many calls, or `SLOW_CLIMB_SECONDS`, whichever is quicker: an unchanged
+limit then throttles one call in one to two hundred.
 More: a limit that was lifted is used later. Less: a larger share of the calls is throttled.
 """
 
@@ -160,7 +160,7 @@ More: a limit that is needed grows late. Less: it grows though nothing has shown
 STEADY_CALLS = 120
 """calls
 
-Successes between two tries of a number that was too many twice: a limit that stands throttles
+Successes between two tries of a number that was too many twice: an unchanged limit throttles
 one call in these.
 More: a limit that was lifted is used later. Less: more calls are throttled.
 """
@@ -186,7 +186,7 @@ NOTABLE_CHANGE = 0.2
 
 A limit that moved so far since it was last told is told at INFO and kept in the history; every
 step is told at DEBUG.
-More: an operator misses a drop. Less: the swing around a limit that stands fills the log.
+More: an operator misses a drop. Less: the swing around an unchanged limit fills the log.
 """
 
 CHANGES_KEPT = 40

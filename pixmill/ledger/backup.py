@@ -1,4 +1,4 @@
-"""A copy of a ledger that is whole and consistent although runs go on writing to it: a file,
+"""A copy of a ledger that is whole and consistent although runs continue to write to it: a file,
 whatever it is a copy of.
 
 Of a file SQLite's own online backup makes it: copying it misses what is still in the write-ahead
@@ -40,7 +40,7 @@ class Backup(NamedTuple):
 def back_up(ledger: Ledger, out: Path, *, overwrite: bool = False) -> Backup:
     """Copy `ledger` to the file `out`, check the copy, and put it in place by one rename.
 
-    Runs may go on meanwhile: the copy is the ledger as it was when copying began. Raises UserError
+    Runs may continue meanwhile: the copy is the ledger as it was when copying began. Raises UserError
     where `out` can't be written or exists and `overwrite` was not agreed to, or where another
     backup is writing it, LedgerError where the copy is not sound.
     """

@@ -18,7 +18,7 @@ _HOSTS = "9p virtiofs vboxsf vmhgfs vmhgfs-fuse prl_fs grpcfuse osxfs fakeowner"
 """What a virtual machine, and with it a container, is given of the machine around it."""
 
 _NETWORK = frozenset(" ".join((_SERVERS, _CLUSTERS, _BUCKETS, _HOSTS)).split())
-"""Types of disks, and what stands behind a FUSE mount, of which more than one machine may have a
+"""Types of disks, and what is behind a FUSE mount, of which more than one machine may have a
 part."""
 
 
@@ -32,7 +32,7 @@ def network_filesystem(path: Path, mounts: Path = _MOUNTS) -> str | None:
         lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # no Linux
         return None
-    # Spaces and the like stand there as octal numbers. Of two mounts on one place the later one is
+    # Spaces and the like are written there as octal numbers. Of two mounts on one place the later one is
     # seen.
     fields = [line.split()[:3] for line in lines if len(line.split()) > 2]
     places = [

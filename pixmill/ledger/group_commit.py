@@ -182,7 +182,7 @@ def _is_of_an_entry(problem: Exception) -> bool:
         return not any(codes)
     if isinstance(problem, DBAPIError):
         return isinstance(problem, DataError | IntegrityError)
-    # What is no error of a database at all comes from the values, as does one before they got
+    # What is not an error of a database at all comes from the values, as does one before they got
     # there.
     return isinstance(problem, StatementError) or not isinstance(
         problem, SQLAlchemyError

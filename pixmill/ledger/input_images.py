@@ -1,6 +1,6 @@
 """What is known of input images: one row a URL, renewed by each look at it.
 
-Nothing here was paid for; it stands in the ledger so that one answer serves every run and every
+Nothing here was paid for; it is in the ledger so that one answer serves every run and every
 config of a store.
 """
 

@@ -27,8 +27,8 @@ def this_owner() -> str:
 
 @cache
 def _owner(pid: int) -> str:
-    # Where no start can be read, pids of two machines may be the same, and nothing else tells the
-    # processes apart.
+    # Where no start can be read, pids of two machines may be the same, and nothing else distinguishes
+    # the processes.
     start = _process_start(pid) or secrets.token_hex(6)
     return f"{_place(pid)}|{pid}|{start}"
 

@@ -37,26 +37,27 @@ there was none."""
 
 
 class ClaimTerms(NamedTuple):
-    """The terms of a run's claims: what each is checked against, and what it writes down of the run.
-
-    `max_runs` is how many runs may try a key that keeps failing transiently; `lease_seconds` how
-    long a claim of a host that has vanished is respected; `retry_doubt` lets jobs in doubt be paid
-    for again, as many times as there are `max_runs`. Caps (`None`: no cap) are on HTTP calls and
-    money of the run, and on money of `account` in a month of `timezone`. A call of which the ledger
-    does not know what it may cost counts as `price`.
-    """
+    """The terms of a run's claims: what each is checked against, and what it writes down of the
+    run."""
 
     run_id: str
     provider: str
     account: str
     req_key: str
     max_calls: int | None
+    """Cap on the HTTP calls of the run; `None`: no cap."""
     max_runs: int
+    """How many runs may try in vain: a job that fails transiently, or that is paid for again."""
     lease_seconds: float
+    """How long a claim is honoured whose owner nobody can check."""
     retry_doubt: bool = False
+    """Whether jobs in doubt may be paid for again."""
     max_cost: Decimal | None = None
+    """Cap on the money of the run; `None`: no cap."""
     max_cost_per_month: Decimal | None = None
+    """Cap on the money of `account` in a month of `timezone`; `None`: no cap."""
     price: Decimal | None = None
+    """What a call counts as whose cost the ledger does not know."""
     timezone: str = "UTC"
 
 
@@ -75,49 +76,48 @@ class Task(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A granted claim: the intent to send is on disk.
-
-    `attempts` counts the calls for this key, this one included; `rerolls` the seeds that moderation
-    used up before. With a `task` nothing is to be sent: an earlier process has submitted it, and
-    what became of it is to be asked for.
-    """
+    """A granted claim: the intent to send is on disk."""
 
     attempts: int
+    """The calls for this key, this one included."""
     rerolls: int
+    """The seeds that moderation used up before."""
     task: Task | None = None
+    """What an earlier process has submitted: nothing is to be sent, but what became of it is to be
+    asked for."""
 
 
 class ClaimDenied(NamedTuple):
-    """A claim that was not granted: `state` is where the key stands, `None` when the budget's `cap`
-    is reached.
-
-    With `may_get_room` calls of this process are in flight that may cost less than is reserved for
-    them: there may be room once they have ended.
-    """
+    """A claim that was not granted."""
 
     state: State | None
+    """The state of the job; `None` where a cap prevented the claim."""
     cap: str = ""
+    """The key of the config's `budget` whose cap is reached."""
     may_get_room: bool = False
+    """Whether there may be room once calls of this process have ended: they may cost less than is
+    reserved for them."""
 
 
 class KnownStates(NamedTuple):
-    """What the ledger knows of a batch of keys when a plan is made, by position.
-
-    A state is `None` where the key was never claimed. `missing` marks paid jobs without their
-    images, `nowhere` those of them that have no URL either, `lost` those whose images can't be had
-    any more; `again` those that a run pays for although they have an outcome. `places` says where
-    outcomes are found sooner than by their keys (see `scan.ROW`), 0 where that is not known.
-    `unattended` marks those with a task that works at the provider and that no living process polls:
-    a run asks what became of it, and pays nothing.
-    """
+    """What the ledger knows of a batch of keys when a plan is made, by position."""
 
     states: list[str | None]
+    """`None` where the key was never claimed."""
     missing: NDArray[np.bool_]
+    """Paid jobs without their images."""
     nowhere: NDArray[np.bool_]
+    """Those of them that have no URL either."""
     lost: NDArray[np.bool_]
+    """Those of them whose images can't be had any more."""
     again: NDArray[np.bool_]
+    """Jobs that a run pays for again, although they have an outcome."""
     places: NDArray[np.uint32]
+    """Where outcomes are found sooner than by their keys (see `scan.ROW`), 0 where that is not
+    known."""
     unattended: NDArray[np.bool_]
+    """Jobs with a task that works at the provider and that no living process polls: a run asks what
+    became of it, and pays nothing."""
 
 
 class MissingImages(NamedTuple):

@@ -42,7 +42,7 @@ changes = Table(
 
 _JOB_DIGITS = 16
 _SCORES = "scores"
-"""What an entry has in place of a job where a score is not any more what it was."""
+"""What an entry has instead of a job where a score is not any more what it was."""
 
 _RANDOM = "randomblob(8)"
 _LOG = "INSERT INTO job_changes (job, revision) SELECT"
@@ -110,7 +110,7 @@ def changed_since(connection: Connection, revision: str) -> NDArray[np.uint64] |
     of_scores = select(changes.c.number).where(later, changes.c.job == _SCORES)
     if connection.execute(of_scores.limit(1)).first():
         return None
-    # What a person put there is no key, and nobody asks for it.
+    # What a person put there is not a key, and nobody asks for it.
     is_key = text(f"length(job) = {_JOB_DIGITS} AND job NOT GLOB '*[^0-9a-f]*'")
     jobs = select(func.aggregate_strings(changes.c.job, "")).where(later, is_key)
     digits = connection.execute(jobs).scalar() or ""

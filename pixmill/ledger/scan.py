@@ -58,7 +58,7 @@ _JOB_BYTES = 700
 way."""
 
 ROW: ColumnElement[int] = literal_column("jobs.rowid")
-"""Where a job is found at once, in SQLite. Another job may stand there once the file was
+"""Where a job is found at once, in SQLite. Another job may be there once the file was
 compacted."""
 
 _MIXERS = np.array(
@@ -167,7 +167,7 @@ def scan(connection: Connection, max_runs: int, retry_doubt: bool) -> Scan:
     )
     is_key = (
         func.length(jobs.c.job_key) == _KEY_DIGITS
-    )  # what a person put there is no key
+    )  # what a person put there is not a key
     read = _of_sqlite if connection.dialect.name == "sqlite" else _of_postgresql
     parts = [_part(text, places) for text, places in read(connection, line, is_key)]
     whole = [
@@ -179,7 +179,7 @@ def scan(connection: Connection, max_runs: int, retry_doubt: bool) -> Scan:
     for array in whole:
         array[:] = array[order]  # one after another: a copy of one at a time
     beginnings, endings, codes, places = whole
-    # Two jobs whose keys begin alike can't be told apart by a search for the beginning.
+    # Two jobs whose keys begin alike can't be distinguished by a search for the beginning.
     alike = beginnings[1:] == beginnings[:-1]
     codes[1:][alike] |= _UNSURE
     codes[:-1][alike] |= _UNSURE

@@ -179,7 +179,7 @@ _IMAGE = (
     .values(
         images=bindparam("images"),
         image_error=bindparam("error"),
-        # What is still missing for the same reason is no news of another run.
+        # What is still missing for the same reason is not news of another run.
         image_run=case(
             (jobs.c.image_error == bindparam("error"), jobs.c.image_run),
             else_=bindparam("run"),

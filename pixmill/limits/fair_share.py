@@ -6,7 +6,7 @@ Networks", 2nd ed., section 6.5.2): everybody gets the same level, whoever wants
 gets what it wants, and what is left raises the level of the others.
 
 All that is held together never exceeds the limit: what others hold can't be taken from them, so
-that a share grows only by what they have let go. Nothing here reads a clock.
+that a share grows only by what they have given back. Nothing here reads a clock.
 """
 
 from collections.abc import Callable, Sequence

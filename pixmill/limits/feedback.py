@@ -1,4 +1,4 @@
-"""What the limits know of a call: when it was let go, and what its answer says about them.
+"""What the limits know of a call: when it was sent, and what its answer says about them.
 
 The words are the limits' own, so that they depend on no provider: `execution` translates.
 """
@@ -8,17 +8,17 @@ from typing import NamedTuple
 
 
 class Permit(NamedTuple):
-    """A call that was let go, or a task of an earlier process whose slot was taken."""
+    """A call that was sent, or a task of an earlier process whose slot was taken."""
 
     number: int
     """Its place among all calls of this process, from 1. Of a task that this process did not submit,
     the place of the last call before its slot was taken: its end tells nothing of an earlier time."""
 
     at: float
-    """When it was let go, by the limiter's clock, in seconds."""
+    """When it was sent, by the limiter's clock, in seconds."""
 
     others_in_flight: int
-    """How many other calls of the account were in flight when it was let go, as far as is known."""
+    """How many other calls of the account were in flight when it was sent, as far as is known."""
 
     paced: bool
     """Whether it had to wait for its turn: only then was the rate in full use."""

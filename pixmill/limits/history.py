@@ -1,6 +1,6 @@
 """How the limits of a run changed: logged, counted, and kept for the run's report and `status`.
 
-Every step is logged at DEBUG. A limit that stands is met every hundred calls or so, and would
+Every step is logged at DEBUG. An unchanged limit is met every hundred calls or so, and would
 fill an operator's log: INFO and the history get the first cut of each limit, and then only what
 moved by `NOTABLE_CHANGE` of what they were told last.
 """

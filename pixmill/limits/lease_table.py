@@ -3,9 +3,9 @@
 The share says how much a process may use, the lease how long. Of the share, the row's JSON calls
 `account_fraction` its `portion`.
 
-All of it happens within a write transaction, of which a ledger has one at a time, so that no two
-processes divide an account at once. A row counts until its lease ends by the database's clock, or
-until its owner is seen to be dead on this host.
+All of it happens within a write transaction. A ledger has one at a time, so no two processes divide
+an account at once. A row counts until its lease ends by the database's clock, or until its owner is
+seen to be dead on this host.
 """
 
 import json
@@ -184,7 +184,7 @@ def _read_lease(record: str) -> LeaseRecord | None:
 def _read_numbers(kind: Any, values: Mapping[str, Any]) -> Any:
     """Make a `kind` of those of `values` whose names it knows: numbers, and estimates made of them.
 
-    Raises KeyError where one is missing, and TypeError where one is no finite number.
+    Raises KeyError where one is missing, and TypeError where one is not a finite number.
     """
     read: dict[str, Any] = {}
     for name in kind._fields:

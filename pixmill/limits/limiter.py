@@ -103,7 +103,7 @@ class CallLimiter:
         # Answers without a fault in a row; the limits grow from `CALM_CALLS` on.
         self._answers_without_fault = CALM_CALLS
         self._in_flight = 0
-        # Calls that were let go; also the number of the last one.
+        # Calls that were sent; also the number of the last one.
         self._sent = 0
         # Incremented when the reserved turn becomes void; the call that waits for it compares.
         self._schedule_version = 0
@@ -128,7 +128,7 @@ class CallLimiter:
 
     @property
     def sent(self) -> int:
-        """Calls that were let go so far."""
+        """Calls that were sent so far."""
         return self._sent
 
     @property

@@ -1,6 +1,6 @@
 """The rate limit: how fast calls may follow each other, within what the provider lets through.
 
-The rate is that of the account, of which a process may have a fraction. Times are seconds of one
+The rate is that of the account; a process may have a fraction of it. Times are seconds of one
 clock. Nothing here locks or sleeps.
 
 A throttled call cuts the rate to the goodput: the calls per second that got through since the
