@@ -328,8 +328,8 @@ MUTANTS = (
         "let one call more in flight than the limit",
         "pixmill/limits/limiter.py",
         "CallLimiter._has_room",
-        "self._in_flight < self.limit",
-        "self._in_flight <= self.limit",
+        "self._in_flight < self.in_flight_limit",
+        "self._in_flight <= self.in_flight_limit",
         ("tests/pixmill/limits/test_limiter_in_virtual_time.py", LIMITER),
     ),
     Mutant(
@@ -384,8 +384,8 @@ MUTANTS = (
         "give away more slots than there are",
         "pixmill/limits/fair_share.py",
         "allocate",
-        "max(0, min(fair, account.limit - held_by_others))",
-        "max(0, fair)",
+        "max(0, min(fair_slots, account.slot_limit - held_by_others))",
+        "max(0, fair_slots)",
         ("tests/pixmill/limits/test_account_lease.py",),
     ),
     # Files
