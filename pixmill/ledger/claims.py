@@ -69,8 +69,8 @@ _CLAIM_COLUMNS = (
 """What a claim always writes: who holds it and what its call may cost."""
 
 _OUTCOME_COLUMNS = ("state", "run_id", "provider", "account", "req_key")
-"""What a claim writes too, unless the job has an outcome: then these say where that came from, and
-stay until the call brings a new one."""
+"""What a claim writes too, unless the job is paid again: then these are about the outcome that it has,
+and stay until the call brings a new one."""
 
 _MAX_RUNS: BindParameter[int] = bindparam("max_runs")
 _RETRY_DOUBT: BindParameter[bool] = bindparam("retry_doubt", type_=Boolean)
@@ -99,7 +99,7 @@ def _build_upsert(insert: Any) -> Any:
     is_marked = and_(is_paid_again, has_mark())
     doubted_elsewhere = and_(is_paid_again, is_state(State.IN_DOUBT), in_another_run)
 
-    unless_there_is_an_outcome = {
+    unless_paid_again = {
         name: case((is_paid_again, jobs.c[name]), else_=new.excluded[name])
         for name in _OUTCOME_COLUMNS
     }
@@ -108,7 +108,7 @@ def _build_upsert(insert: Any) -> Any:
     no_mark = literal_column(str(NO_MARK), Integer)
     return new.on_conflict_do_update(
         index_elements=[jobs.c.job_key],
-        set_=unless_there_is_an_outcome
+        set_=unless_paid_again
         | of_the_claim
         | {
             # Noted so that the answer can give back a mark that this claim used up.

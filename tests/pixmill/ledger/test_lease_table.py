@@ -22,12 +22,12 @@ def ask(
     held: int = 0,
     *,
     account: str = "main",
-    hold: float = 0.0,
+    pause: float = 0.0,
 ) -> Share:
     share = ledger.write(
         share_out,
         LeaseRequest(
-            lease, account, report(held)._replace(pause_seconds=hold), first=True
+            lease, account, report(held)._replace(pause_seconds=pause), first=True
         ),
     )
     assert share
@@ -77,7 +77,7 @@ def test_all_processes_hear_for_how_long_the_provider_wants_to_be_left_alone(
     ledger: Ledger,
 ) -> None:
     """D11."""
-    ask(ledger, "a", hold=60)
+    ask(ledger, "a", pause=60)
     assert 50 < ask(ledger, "b").pause_seconds <= 60
 
 
@@ -147,7 +147,7 @@ def test_a_record_that_can_not_be_read_keeps_its_lease_and_wants_nothing(
     ledger: Ledger, change: Callable[[dict[str, Any]], str]
 ) -> None:
     """C18: processes of other versions on one account; nobody's run waits for ever."""
-    ask(ledger, "a", held=10, hold=60)
+    ask(ledger, "a", held=10, pause=60)
     tell(ledger, "a", record=change(json.loads(record_of(ledger, "a"))))
     share = ask(ledger, "b")
     assert (share.slots, share.account_fraction) == (10, 1.0)

@@ -55,7 +55,7 @@ class Account:
         self.may = dict.fromkeys(range(processes), 0)
         self.in_flight = dict.fromkeys(range(processes), 0)
 
-    def reports(self, who: int, wanted: int = 100, turn: int = 0) -> None:
+    def reports(self, who: int, wanted: int = 100, rotation: int = 0) -> None:
         others = [
             lease for number, lease in sorted(self.leases.items()) if number != who
         ]
@@ -63,7 +63,7 @@ class Account:
             max(self.may[who], self.in_flight[who]), wanted, concurrency=self.limit
         )
         share, self.leases[who] = allocate(
-            mine, others, sum(number < who for number in self.leases), turn
+            mine, others, sum(number < who for number in self.leases), rotation
         )
         self.may[who] = min(share.slots, self.limit - share.held_by_others)
         assert sum(lease.report.held for lease in self.leases.values()) <= self.limit
@@ -121,7 +121,7 @@ def test_what_one_has_no_use_for_is_for_the_others() -> None:
 
 def test_where_there_are_fewer_slots_than_processes_all_have_their_turn() -> None:
     """I7: nobody waits for the end of the others."""
-    given = [divide_slots(2, [5, 5, 5], turn) for turn in range(3)]
+    given = [divide_slots(2, [5, 5, 5], rotation) for rotation in range(3)]
     assert all(sum(slots) == 2 for slots in given)
     assert all(map(any, zip(*given, strict=True)))
 
