@@ -174,11 +174,7 @@ def _describe_run(made: "Plan", limit: int | None) -> dict[str, Any]:
     changed = count_changed_seeds(config, looked_at)
     if changed:
         at_least = "at least " if len(looked_at) == LOOKED_AT else ""
-        echo(
-            f"note: {at_least}{counted(changed, 'job')} to pay for would be drawn with another seed "
-            "than the published image of its row, as the row or the policy was edited; seed.policy: "
-            "per_key derives seeds from the row key, so that edits keep them"
-        )
+        echo(_note_changed_seeds(made, f"{at_least}{counted(changed, 'job')}"))
     cost = made.cost_of(limit)
     most = made.most_calls_within(limit)
     most_cost = made.most_cost_within(limit)
@@ -208,6 +204,22 @@ def _describe_run(made: "Plan", limit: int | None) -> dict[str, Any]:
         "most_cost": None if most_cost is None else float(most_cost),
         "first_rows": first,
     }
+
+
+def _note_changed_seeds(made: "Plan", jobs: str) -> str:
+    """Say that `jobs` to pay for get other seeds, and what would have kept them at which price."""
+    note = (
+        f"note: {jobs} to pay for would be drawn with another seed than the published image of "
+        "the row"
+    )
+    # Of the other policies the seed itself was edited, or the policy: nothing else keeps it.
+    if made.config.seed.policy not in ("per_row", "per_job"):
+        return note
+    # Every key has the seed in it, so that another policy makes every job a new one.
+    return (
+        f"{note}, as the row or the policy was edited; seed.policy: per_key keeps the seed of an "
+        f"edited row, but is for new datasets: switching now pays for all {made.distinct:,} again"
+    )
 
 
 def print_changes(made: "Plan") -> None:

@@ -179,7 +179,9 @@ def test_an_edited_prompt_keeps_its_seed_where_seeds_are_of_keys(
     shown = pixmill("plan", path)
     changed = "note: 4 jobs to pay for would be drawn with another seed"
     assert (changed in shown.stderr) is not kept
-    assert ("seed.policy: per_key derives" in shown.stderr) is not kept
+    # What the other policy costs is said with it: of 3 rows × 2 points × 2 replicates all keys change.
+    price = "per_key keeps the seed of an edited row, but is for new datasets: switching now pays for all 12 again"
+    assert (price in shown.stderr) is not kept
     after = results(run_config(path))
 
     def seeds(dataset: list[dict[str, Any]]) -> dict[tuple[Any, ...], int]:
@@ -189,6 +191,18 @@ def test_an_edited_prompt_keeps_its_seed_where_seeds_are_of_keys(
         }
 
     assert (seeds(after) == seeds(before)) is kept
+
+
+def test_a_switch_of_the_seed_policy_is_not_recommended_to_whoever_has_switched(
+    project: Project,
+) -> None:
+    project.write_rows(project.rows(2))
+    path = project.write_config(input={"row_key": ["id"]})
+    run_config(path)
+    shown = pixmill("plan", path, "--set", "seed.policy=per_key").stderr
+    assert "note: 2 jobs to pay for would be drawn with another seed than the" in shown
+    assert "per_key keeps" not in shown
+    assert "changed since the last run: seed.policy: per_row → per_key" in shown
 
 
 def test_seeds_of_keys_need_keys(project: Project) -> None:
