@@ -40,9 +40,9 @@ class Backup(NamedTuple):
 def back_up(ledger: Ledger, out: Path, *, overwrite: bool = False) -> Backup:
     """Copy `ledger` to the file `out`, check the copy, and put it in place by one rename.
 
-    Runs may continue meanwhile: the copy is the ledger as it was when copying began. Raises UserError
-    where `out` can't be written or exists and `overwrite` was not agreed to, or where another
-    backup is writing it, LedgerError where the copy is not sound.
+    Runs may continue meanwhile: the copy is the ledger as it was when copying began. Raises
+    UserError where `out` can't be written or exists and `overwrite` was not agreed to, or where
+    another backup is writing it, LedgerError where the copy is not sound.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -138,7 +138,8 @@ class _Meter:
         return total
 
     def _add_ended(self, connection: Connection, price: int) -> None:
-        """Bring the sum of ended calls up to date with those that were recorded since the last look."""
+        """Bring the sum of ended calls up to date with those that were recorded since the last
+        look."""
         last: int = connection.execute(
             select(func.coalesce(func.max(attempts.c.id), 0))
         ).scalar_one()

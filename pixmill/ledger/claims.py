@@ -69,8 +69,8 @@ _CLAIM_COLUMNS = (
 """What a claim always writes: who holds it and what its call may cost."""
 
 _OUTCOME_COLUMNS = ("state", "run_id", "provider", "account", "req_key")
-"""What a claim writes too, unless the job is paid again: then these are about the outcome that it has,
-and stay until the call brings a new one."""
+"""What a claim writes too, unless the job is paid again: then these are about the outcome that it
+has, and stay until the call brings a new one."""
 
 _MAX_RUNS: BindParameter[int] = bindparam("max_runs")
 _RETRY_DOUBT: BindParameter[bool] = bindparam("retry_doubt", type_=Boolean)

@@ -32,8 +32,8 @@ def network_filesystem(path: Path, mounts: Path = _MOUNTS) -> str | None:
         lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # no Linux
         return None
-    # Spaces and the like are written there as octal numbers. Of two mounts on one place the later one is
-    # seen.
+    # Spaces and the like are written there as octal numbers. Of two mounts on one place the later
+    # one is seen.
     fields = [line.split()[:3] for line in lines if len(line.split()) > 2]
     places = [
         (Path(place.encode().decode("unicode_escape")), source, kind)

@@ -161,7 +161,8 @@ class Ledger:
         return self.write(writes.begin_run, (run_id, name))
 
     def doubt_calls_of_the_dead(self, run_id: str, name: str) -> int:
-        """Put jobs whose owner died while a run continues into doubt; return how many those were."""
+        """Put jobs whose owner died while a run continues into doubt; return how many those
+        were."""
         return self.write(writes.doubt_calls_of_the_dead, (run_id, name))
 
     def mark_to_pay_again(self, asked: Sequence[tuple[str, int]]) -> None:

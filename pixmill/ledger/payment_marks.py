@@ -1,11 +1,11 @@
 """Paying again: one more payment for a job that has an outcome, because a person asked for it, or
 because the config retries what is in doubt.
 
-A mark (`jobs.again`) is a request for one more payment that a person asked for. The claim that sends it
-takes the mark away in the same statement, and leaves the outcome where it is: a process that dies
-after that has paid at most once for the mark, and what was there before is still there. The claim
-notes that it used a mark up (`MARK_IN_USE`): an answer after which any job is sent again
-(throttled, a transient failure) puts that mark back, and makes none where there was none.
+A mark (`jobs.again`) says that a person asked for one more payment. The claim that sends it takes
+the mark away in the same statement, and leaves the outcome where it is: a process that dies after
+that has paid at most once for the mark, and what was there before is still there. The claim notes
+that it used a mark up (`MARK_IN_USE`): an answer after which any job is sent again (throttled, a
+transient failure) puts that mark back, and makes none where there was none.
 """
 
 from collections.abc import Sequence

@@ -27,8 +27,8 @@ def this_owner() -> str:
 
 @cache
 def _owner(pid: int) -> str:
-    # Where no start can be read, pids of two machines may be the same, and nothing else distinguishes
-    # the processes.
+    # Where no start can be read, pids of two machines may be the same, and nothing else
+    # distinguishes the processes.
     start = _process_start(pid) or secrets.token_hex(6)
     return f"{_place(pid)}|{pid}|{start}"
 
@@ -44,8 +44,9 @@ def is_dead(
         return False
     process, _, start = owner.rpartition("|")
     place, _, pid = process.rpartition("|")
-    # Pids are looked up only where it is certain that they are counted here. An earlier version wrote
-    # less of the place: its owner never seems to be here, and is believed until its lease ends.
+    # Pids are looked up only where it is certain that they are counted here. An earlier version
+    # wrote less of the place: its owner never seems to be here, and is believed until its lease
+    # ends.
     here = _place(os.getpid())
     _, _, namespace, boot = here.rsplit("|", 3)
     is_here = place == here and _UNKNOWN not in (namespace, boot)

@@ -292,8 +292,8 @@ def calls_after(connection: Connection, run_id: str, last: int) -> NewCalls:
 
 
 def jobs_called_after(connection: Connection, run_id: str, last: int) -> list[str]:
-    """Return the job keys of the calls of a run that were recorded after the one with the id `last`,
-    as far as `calls_after` finds these.
+    """Return the job keys of the calls of a run that were recorded after the one with the id
+    `last`, as far as `calls_after` finds these.
     """
     query = select(attempts.c.job_key).where(
         attempts.c.id > last, attempts.c.run_id == run_id
@@ -302,8 +302,8 @@ def jobs_called_after(connection: Connection, run_id: str, last: int) -> list[st
 
 
 def newest_images(connection: Connection, run_id: str, calls: int) -> list[str]:
-    """Return the images of the last `calls` of a run that succeeded, each as `jobs.images` holds it,
-    the newest first; none of those whose images are still to be fetched.
+    """Return the images of the last `calls` of a run that succeeded, each as `jobs.images` holds
+    it, the newest first; none of those whose images are still to be fetched.
     """
     newest = (
         select(attempts.c.id, attempts.c.job_key)

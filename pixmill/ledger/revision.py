@@ -1,5 +1,6 @@
 """What was written to a ledger's jobs, one entry for each write: its number, a random text, and how
-the job's key begins. A score that was taken back or replaced has an entry as well, which tells no job.
+the job's key begins. A score that was taken back or replaced has an entry as well, which tells no
+job.
 
 Triggers of the file see to it, whoever writes: another version of pixmill, or a person with a
 shell. A revision names the last entry of a moment. As its text is random, a ledger that was put

@@ -109,14 +109,16 @@ class Scorer(NamedTuple):
 
 
 def picks_of(dataset: str) -> Scorer:
-    """Return the person who picks images of a dataset: 0 is a rejected one, 1 one that is starred."""
+    """Return the person who picks images of a dataset: 0 is a rejected one, 1 one that is
+    starred."""
     return Scorer(f"picks:{dataset}", "1")
 
 
 def record_scores(
     connection: Connection, entries: Sequence[Sequence[Score]]
 ) -> list[None]:
-    """Write scores, each in the place of the one that another process may have written meanwhile."""
+    """Write scores, each in the place of the one that another process may have written
+    meanwhile."""
     rows: dict[tuple[str, ...], Score] = {}
     for entry in entries:
         for score in entry:
@@ -149,7 +151,8 @@ def find_scored(
 def read_scores(
     connection: Connection, scorer: Scorer, images: Sequence[str] | None = None
 ) -> pa.Table:
-    """Return the `sha256`, `part` and `value` of all that a scorer said, or of what it said of `images`."""
+    """Return the `sha256`, `part` and `value` of all that a scorer said, or of what it said of
+    `images`."""
     if images is None:
         selected = connection.execute(_ALL, scorer._asdict())
     else:

@@ -92,8 +92,8 @@ class SqliteFile:
         return "the ledger is locked by another process" if busy else None
 
     def find_move(self) -> str | None:
-        """Say that the file or its log is gone or another one: SQLite would continue in those that it
-        once opened."""
+        """Say that the file or its log is gone or another one: SQLite would continue in those that
+        it once opened."""
         for path in (self.path, self._log):
             try:
                 found = path.stat()

@@ -95,8 +95,9 @@ def take_over(
 ) -> Sequence[Row[Any]]:
     """Claim those of `keys` whose tasks no process polls; return what is known of these.
 
-    `new_owner` has the new `owner` and `lease_until`. `claim_run`, `claim_account` and `claim_amount`
-    are not changed: the call stays in the budgets of the run and the account that submitted it.
+    `new_owner` has the new `owner` and `lease_until`. `claim_run`, `claim_account` and
+    `claim_amount` are not changed: the call stays in the budgets of the run and the account that
+    submitted it.
     """
     rows = execute(
         connection,

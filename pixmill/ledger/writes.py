@@ -4,20 +4,20 @@ within a transaction.
 Every ended call is a row of `attempts`. What it does to its job depends on whether this process
 still holds the claim:
 
-| claim    | outcome before     | the call ended in    | the job                                      |
-|----------|--------------------|----------------------|----------------------------------------------|
-| held     | none               | any state            | `_SETTLE`: takes this state, and is free     |
-| held     | a success          | anything but success | `_KEEP`: keeps its outcome, and is free      |
-| held     | any                | `pending`            | `_KEEP`                                      |
-| held     | any                | anything else        | `_SETTLE`                                    |
-| given up | in doubt, no owner | any state            | `_SETTLE`: a late answer is better           |
-| given up | any                | a success            | `_SETTLE`: it is paid for; a new claim stays |
-| given up | anything else      | anything but success | stays as it is                               |
+| claim    | outcome before | the call ended in    | the job                                    |
+|----------|----------------|----------------------|--------------------------------------------|
+| held     | none           | any state            | `_SETTLE`: takes this state, and is free   |
+| held     | a success      | anything but success | `_KEEP`: keeps its outcome, and is free    |
+| held     | any            | `pending`            | `_KEEP`                                    |
+| held     | any            | anything else        | `_SETTLE`                                  |
+| given up | in doubt, free | any state            | `_SETTLE`: a late answer is better         |
+| given up | any            | a success            | `_SETTLE`: it is paid for; new claims stay |
+| given up | anything else  | anything but success | stays as it is                             |
 
 A process that polled a task counts as holding the claim that this task belongs to, even if another
 process has taken it over. The end of a task is written once: a second process that saw it writes
-nothing (`tasks.leave_out_repeated`). A job that has an outcome while its claim is held is one that is
-paid for again. A call ends in `pending` if its job is to be called again, for example as it was
+nothing (`tasks.leave_out_repeated`). A job that has an outcome while its claim is held is one that
+is paid for again. A call ends in `pending` if its job is to be called again, for example as it was
 throttled.
 """
 

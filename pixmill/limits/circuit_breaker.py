@@ -11,7 +11,8 @@ Times are seconds of one clock. Nothing here locks or sleeps.
 | HALF_OPEN | that call was not sent after all          | OPEN      |                              |
 | HALF_OPEN | any other answer to it                    | CLOSED    |                              |
 
-(1) `FAULTS_TO_OPEN` of them, once the service has worked. While it is HALF_OPEN nothing else may go.
+(1) `FAULTS_TO_OPEN` of them, once the service has worked. While it is HALF_OPEN nothing else may
+go.
 
 Answers to calls from before it opened change nothing: they say how the service was then. The
 limiter logs that it opened and closed, as the limit of calls in flight falls to 1 and returns.

@@ -19,7 +19,7 @@ was in flight.
 | DOUBLING        | a full round                                   | DOUBLING        | × 2         |
 | BISECTING       | a full round                                   | BISECTING       | half way up |
 | BISECTING       | a full round, with limit = `too_many` - 1      | TRYING_ONE_MORE | + 1         |
-| STEADY          | `STEADY_CALLS` successes                        | TRYING_ONE_MORE | + 1         |
+| STEADY          | `STEADY_CALLS` successes                       | TRYING_ONE_MORE | + 1         |
 | TRYING_ONE_MORE | `limit` successes, each with all slots in use  | DOUBLING        | × 2         |
 | TRYING_ONE_MORE | too many                                       | STEADY          | - 1         |
 | all others      | too many                                       | BISECTING       | (1)         |

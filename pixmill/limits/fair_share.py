@@ -126,8 +126,8 @@ def allocate(
 ) -> tuple[Share, LeaseRecord]:
     """Return the share of the process that reports `mine`, and what to put on record for it.
 
-    `others` are the records of the other processes, `position` is its place among all of them in
-    an order that all see alike. Where there are fewer slots than processes, `rotation`, which counts
+    `others` are the records of the other processes, `position` is its place among all of them in an
+    order that all see alike. Where there are fewer slots than processes, `rotation`, which counts
     up with time, says at which process the slots begin.
     """
     reports = [other.report for other in others]

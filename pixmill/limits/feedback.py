@@ -11,8 +11,9 @@ class Permit(NamedTuple):
     """A call that was sent, or a task of an earlier process whose slot was taken."""
 
     number: int
-    """Its place among all calls of this process, from 1. Of a task that this process did not submit,
-    the place of the last call before its slot was taken: its end tells nothing of an earlier time."""
+    """Its place among all calls of this process, from 1. Of a task that this process did not
+    submit, the place of the last call before its slot was taken: its end tells nothing of an
+    earlier time."""
 
     at: float
     """When it was sent, by the limiter's clock, in seconds."""

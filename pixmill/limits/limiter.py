@@ -68,9 +68,9 @@ class CallLimiter:
     """Paces the calls of one process on one account, within `qps` and `concurrency`.
 
     `start` is the initial limit of calls in flight, by default the ceiling: a user who sets a
-    number is trusted to know the account, and climbing to 200 by doubling would make a run of 10,000
-    calls of one second 5 % longer. `first_call_alone` lets a single call through until one was
-    answered by the service itself, so that a wrong key or a missing entitlement costs one call.
+    number is trusted to know the account, and climbing to 200 by doubling would make a run of
+    10,000 calls of one second 5 % longer. `first_call_alone` lets a single call through until one
+    was answered by the service itself, so that a wrong key or a missing entitlement costs one call.
     `shared`: nothing goes before `use_share` says what may. `req_key` is the operation that these
     limits are for; empty for those that all synchronous calls share. `wait` sleeps for seconds, or
     until the event is set.
@@ -256,8 +256,8 @@ class CallLimiter:
     # Beside other processes
 
     def report_usage(self) -> UsageReport | None:
-        """Report what this process holds and could use, and keep to that: until the next `use_share`
-        it uses no more slots than it reported.
+        """Report what this process holds and could use, and keep to that: until the next
+        `use_share` it uses no more slots than it reported.
 
         None: nothing is wanted, and the share is given back.
         """
@@ -336,8 +336,8 @@ class CallLimiter:
 
     @property
     def _may_use(self) -> int:
-        """The slots of this process, but no more than the others leave of the account's limit: a cut
-        holds at once."""
+        """The slots of this process, but no more than the others leave of the account's limit: a
+        cut holds at once."""
         left = self._concurrency_limit.limit - self._share.held_by_others
         return max(0, min(self._share.slots, left))
 
@@ -421,7 +421,8 @@ class CallLimiter:
         match feedback:
             case Feedback.RATE_LIMITED:
                 if self._rate.cut(permit, self._sent, self._clock()):
-                    # A turn after a cut is later: the waiting call wakes by itself, and reserves again.
+                    # A turn after a cut is later: the waiting call wakes by itself, and reserves
+                    # again.
                     self._schedule_version += 1
                     self.usage_changed.set()
             case Feedback.CONCURRENCY_LIMITED:

@@ -1,4 +1,5 @@
-"""The phases of the limiter: what may go. `limiter` has the table of what leads from one to another."""
+"""The phases of the limiter: what may go. `limiter` has the table of what leads from one to
+another."""
 
 from enum import Enum, auto
 

@@ -126,8 +126,8 @@ class AdaptiveRateLimit:
         self._last_throttled: Permit | None = None
         # When the first call was due: the goodput before the first throttled one counts from it.
         self._first_turn: float | None = None
-        # Until then throttled calls may be an echo of the last cut, whichever process of the account
-        # has made it: until all have heard of it they send at the old rate.
+        # Until then throttled calls may be an echo of the last cut, whichever process of the
+        # account has made it: until all have heard of it they send at the old rate.
         self._echoes_until = now
         # Up to when the rate has grown already: the last success that counted, or the last cut.
         self._climb_credited_until = now
@@ -176,7 +176,8 @@ class AdaptiveRateLimit:
         self._schedule = self._schedule.clear_reservation()
 
     def take_back(self, now: float) -> None:
-        """Take back a turn that was not used, as its call was not sent; the reserved one is void."""
+        """Take back a turn that was not used, as its call was not sent; the reserved one is
+        void."""
         self._schedule = self._schedule.take_back(now, self._spacing)
 
     def pause(self, seconds: float, now: float) -> None:
@@ -224,8 +225,8 @@ class AdaptiveRateLimit:
         if permit.number <= self._last_call_before_cut:
             return False
         if permit.at < self._echoes_until:
-            # This or another process has just cut for the same account: this is hardly a second drop
-            # of the provider's limit.
+            # This or another process has just cut for the same account: this is hardly a second
+            # drop of the provider's limit.
             self.rate = max(self._floor, self.rate * CUT_KEEPS_AT_MOST)
             self._estimate = self.rate
         elif self._cuts:

@@ -65,7 +65,8 @@ class UsageWindow:
         self._lacked_slots = True
 
     def end_idleness(self, now: float) -> bool:
-        """Want calls again. Returns whether the share had been given back, so that one is needed."""
+        """Want calls again. Returns whether the share had been given back, so that one is
+        needed."""
         if not self.is_idle:
             return False
         self.is_idle = False

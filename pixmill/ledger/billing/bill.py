@@ -1,4 +1,5 @@
-"""What was spent: calls and money of a period from the ledger, separately by whether calls were charged.
+"""What was spent: calls and money of a period from the ledger, separately by whether calls were
+charged.
 
 Money is exact: the database adds up whole numbers (`pixmill.money`). What is not known stays so:
 calls that may have been charged make a range, calls without a price make an amount that has no

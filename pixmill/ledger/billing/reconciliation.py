@@ -1,4 +1,5 @@
-"""The provider's own account of what was spent, as its console exports it, compared with the ledger.
+"""The provider's own account of what was spent, as its console exports it, compared with the
+ledger.
 
 The format of the export is not documented: it is a table with a header, and its columns are found
 by their names.
