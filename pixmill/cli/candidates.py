@@ -28,7 +28,7 @@ def candidate_lines(made: "Plan") -> Iterator[str]:
             f"so expect some {counted(round(found.expected_calls), 'call')}"
         )
     if not made.config.simulated:
-        most += f", {cost_text(made.most_cost_of_candidates, currency)}"
+        most += f", {cost_text(made.costs.most_with_candidates, currency)}"
         if made.expected_cost is not None:
             expected += f", {cost_text(made.expected_cost, currency)}"
     yield f"  {most}; {expected}"

@@ -28,6 +28,7 @@ from pixmill.datasets.result_table import OutcomeCounts
 from pixmill.ledger import Ledger, queries
 from pixmill.planning.job_expander import JobExpander
 from pixmill.planning.plan import Plan
+from pixmill.planning.plan_costs import PlanCosts
 from pixmill.planning.planned_state import PlannedState
 from pixmill.planning.row_checks import InvalidRow, RowProblem
 from pixmill.quality.image_scorers import own_scorers
@@ -156,6 +157,7 @@ def _read_plan(config: Config, table: InputTable, noted: Mapping[str, Any]) -> P
         conflicts=frozenset(),
         bad_images={},
         places=np.zeros(size, np.uint32),
+        costs=PlanCosts(has_prices=config.budget.highest_price is not None),
         call_seconds=noted["call_seconds"],
     )
 

@@ -22,7 +22,8 @@ from pixmill.memory import give_back
 from pixmill.planning.candidate_plan import CandidatePlan
 from pixmill.planning.computed_jobs import ComputedJobsFile
 from pixmill.planning.job_expander import JobExpander
-from pixmill.planning.jobs import Job, JobBatch, JobPrice
+from pixmill.planning.jobs import Job, JobBatch
+from pixmill.planning.plan_costs import PlanCosts
 from pixmill.planning.planned_state import PlannedState
 from pixmill.planning.prices import PriceList
 from pixmill.planning.row_checks import InvalidRow, RowProblem
@@ -77,6 +78,7 @@ class Plan:
     """By row number, what is wrong with input images of rows that would be paid for otherwise."""
     places: NDArray[np.uint32]
     """[position]: where the ledger has an outcome, 0 where that is not known."""
+    costs: PlanCosts
     computed: ComputedJobsFile | None = None
     """The keys and seeds that the plan computed, `None` where they have to be computed again."""
     again: int = 0
@@ -86,15 +88,11 @@ class Plan:
     selection: Selection | None = None
     submitted: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
     """The positions of pending keys whose tasks are out: they are asked for and not paid again."""
-    to_pay_at: tuple[tuple[JobPrice | None, int], ...] = ()
-    """How many of the keys to pay for have which price."""
     call_seconds: float = TYPICAL_SECONDS
     matches: Mapping[str, int] = field(default_factory=dict)
     """How often each condition that reads rows holds, by its path in the config; empty where nobody counted."""
     candidates: CandidatePlan | None = None
     """What is known of candidates, `None` without `quality.until`."""
-    later_at: tuple[tuple[JobPrice | None, int], ...] = ()
-    """How many of the candidates that may have to be paid for later have which price."""
 
     @property
     def invalid(self) -> int:
@@ -152,47 +150,23 @@ class Plan:
     @property
     def most_cost(self) -> Decimal | None:
         """What a run would cost at most, `None` where the price of a job is not known."""
-        return self._cost(self.to_pay_at, lambda price: price.most)
+        return self.costs.most
 
     @property
     def least_cost(self) -> Decimal | None:
         """The same where every answer has one image only, however many it may have."""
-        return self._cost(self.to_pay_at, lambda price: price.least)
-
-    @property
-    def most_cost_of_candidates(self) -> Decimal | None:
-        """What a run would cost at most with all candidates that may follow, `None` where a price is
-        not known."""
-        return self._cost((*self.to_pay_at, *self.later_at), lambda price: price.most)
+        return self.costs.least
 
     @property
     def expected_cost(self) -> Decimal | None:
         """What a run is expected to cost with all candidates that may follow, `None` where a price or
         the share of good ones is not known."""
-        most = self.most_cost_of_candidates
-        if (
-            most is None
-            or not self.candidates
-            or self.candidates.expected_calls is None
-        ):
+        most = self.costs.most_with_candidates
+        found = self.candidates
+        if most is None or found is None or found.expected_calls is None:
             return None
-        share = self.candidates.expected_calls / max(1, self.most_to_pay)
+        share = found.expected_calls / max(1, self.most_to_pay)
         return (most * Decimal(share)).quantize(Decimal("0.01"))
-
-    def _cost(
-        self,
-        jobs_at: Iterable[tuple[JobPrice | None, int]],
-        amount_of: Callable[[JobPrice], Decimal],
-    ) -> Decimal | None:
-        # Without a price even nothing has no price: a config that knows none says so.
-        if self.config.budget.highest_price is None:
-            return None
-        total = Decimal(0)
-        for price, jobs in jobs_at:
-            if price is None:
-                return None
-            total += jobs * amount_of(price)
-        return total
 
     def condition_counts(self) -> list[ConditionCount]:
         """Return how often each condition of the config holds, in the order of the config."""
@@ -221,12 +195,7 @@ class Plan:
         """What a run would cost at most that pays for `limit` keys, in input order; `None` where that is not known."""
         if limit is None or limit >= self.to_pay:
             return self.most_cost
-        total = Decimal(0)
-        for job in self.jobs_to_pay(limit):
-            if job.price is None:
-                return None
-            total += job.price.most
-        return total if self.config.budget.highest_price is not None else None
+        return self.costs.sum_most(job.price for job in self.jobs_to_pay(limit))
 
     def most_calls_within(self, limit: int | None) -> int:
         """The number of job keys that a run would pay for at most that pays for `limit` of them."""
@@ -234,19 +203,12 @@ class Plan:
 
     def most_cost_within(self, limit: int | None) -> Decimal | None:
         """The same as `cost_of`, with the candidates that may have to be paid for later."""
-        total = self.cost_of(limit)
-        left = self.most_calls_within(limit) - self.to_pay
-        if total is None or left <= 0:
-            return total
-        prices = [(price.most, jobs) for price, jobs in self.later_at if price]
-        if len(prices) < len(self.later_at):
-            return None
-        # Whose candidates these will be depends on pictures: at most, it is the dearest ones.
-        for price, jobs in sorted(prices, reverse=True):
-            paid = min(left, jobs)
-            total += paid * price
-            left -= paid
-        return total
+        now = self.cost_of(limit)
+        later_calls = self.most_calls_within(limit) - self.to_pay
+        if now is None or later_calls <= 0:
+            return now
+        later = self.costs.most_later(later_calls)
+        return None if later is None else now + later
 
     def limit_within_rows(self, limit: int | None, rows: int | None) -> int | None:
         """Return how many keys may be paid for: at most `limit`, and only those of the first `rows` rows
@@ -369,7 +331,7 @@ class Plan:
         if self.candidates is None:
             return {}
         found = self.candidates
-        most = self.most_cost_of_candidates
+        most = self.costs.most_with_candidates
         expected = self.expected_cost
         calls = found.expected_calls
         said = {

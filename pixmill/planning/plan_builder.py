@@ -18,10 +18,11 @@ from pixmill.planning.candidate_plan import CandidateBuilder
 from pixmill.planning.computed_jobs import ComputedJobsFile
 from pixmill.planning.duplicates import conflicting_row_keys, mark_first_occurrences
 from pixmill.planning.job_expander import JobExpander
-from pixmill.planning.jobs import JobBatch, JobPrice
+from pixmill.planning.jobs import JobBatch
 from pixmill.planning.ledger_lookup import BatchLookup, BatchSummary
 from pixmill.planning.packed_keys import key_prefixes, pack_keys
 from pixmill.planning.plan import REPORTED, Plan
+from pixmill.planning.plan_costs import PlanCosts, PriceCounts
 from pixmill.planning.planned_state import PlannedState, are_jobs
 from pixmill.planning.prices import PriceList
 from pixmill.planning.row_checks import InvalidRow, RowProblem, problem
@@ -132,7 +133,7 @@ class PlanBuilder:
         price_numbers = _join(self._price_numbers, np.zeros(0, np.uint16))
         jobs = int((state != PlannedState.LEFT_OUT).sum())
         candidates = None
-        later_at: tuple[tuple[JobPrice | None, int], ...] = ()
+        later_at: PriceCounts = ()
         if self._candidates:
             candidates = self._candidates.build(
                 invalid=np.asarray(invalid),
@@ -166,17 +167,20 @@ class PlanBuilder:
             again=int((decided.again & pending).sum()),
             asked=tuple(job for at, job in decided.asked.items() if pending[at]),
             submitted=np.flatnonzero(pending & decided.submitted),
-            to_pay_at=self._count_prices(to_pay, price_numbers),
+            costs=PlanCosts(
+                to_pay_at=self._count_prices(to_pay, price_numbers),
+                later_at=later_at,
+                has_prices=self._config.budget.highest_price is not None,
+            ),
             call_seconds=call_seconds,
             candidates=candidates,
-            later_at=later_at,
         )
 
     def _count_prices(
         self,
         to_pay: NDArray[np.bool_],
         price_numbers: NDArray[np.uint16],
-    ) -> tuple[tuple[JobPrice | None, int], ...]:
+    ) -> PriceCounts:
         """Return how many of the jobs to pay for have which price."""
         counts = [int(to_pay.sum())]
         if not self._prices.is_uniform:
