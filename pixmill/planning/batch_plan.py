@@ -131,14 +131,18 @@ def plan_batch(
 def join_batches(batches: Sequence[BatchPlan], variants: int) -> BatchPlan:
     """Return the plans of all batches of a table, in its order, as one."""
     none = np.zeros(0, np.bool_)
-    parts = [
-        # A table may have no batch.
-        BatchPlan(
-            np.zeros((0, variants), np.int8),
-            *(none, none, {}, {}, none, none, np.zeros(0, np.uint32)),
-        ),
-        *batches,
-    ]
+    # A table may have no batch.
+    empty = BatchPlan(
+        states=np.zeros((0, variants), np.int8),
+        submitted=none,
+        again=none,
+        asked={},
+        bad_images={},
+        missing=none,
+        lost=none,
+        places=np.zeros(0, np.uint32),
+    )
+    parts = [empty, *batches]
     asked: dict[int, tuple[str, int]] = {}
     bad_images: dict[int, RowProblem] = {}
     first_row = 0

@@ -143,7 +143,17 @@ class CandidateBuilder:
         if not self._choices:
             nothing = np.zeros(0, np.bool_)
             return CandidatePlan(
-                nothing, nothing.astype(np.int8), 0, 0, 0, 0, 0, 0, 0, None, nothing
+                kept=nothing,
+                judgements=nothing.astype(np.int8),
+                pictures=0,
+                accepted=0,
+                not_accepted=0,
+                drawn=0,
+                judged=0,
+                good=0,
+                later_calls=0,
+                expected_calls=None,
+                later=nothing,
             )
         found = self._join(invalid)
         # Rows that are equal ask for the same candidates: only the first has pending ones.

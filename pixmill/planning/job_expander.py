@@ -111,7 +111,7 @@ class JobExpander:
         texts = self._texts(batch)
         line_problems, unread = self._line_problems(batch)
         # Seeds depend on the cell, not on the template around it, so that a new style keeps its seed.
-        raw = texts.get(self._prompts.column or "")
+        raw_prompts = texts.get(self._prompts.column or "")
         filled = self._prompts.fill(texts, batch.rows.num_rows, check=check)
         prompts = self._prompts.by_point(filled.by_wording)
         images = row_images(self._config, batch, texts, self.image_limits, check=check)
@@ -139,7 +139,7 @@ class JobExpander:
         in_dataset[list(problems), 0] = True
         if computed is None:
             identities = images.images.identities
-            seeds = self._job_keys.draw_seeds(identities, raw, given, row_keys)
+            seeds = self._job_keys.draw_seeds(identities, raw_prompts, given, row_keys)
             json_prompts = self._prompts.by_point([*map(json_texts, filled.by_wording)])
             computed = self._job_keys.compute(identities, json_prompts, seeds, shapes)
         keys: list[str | None] = [*computed.keys]
