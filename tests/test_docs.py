@@ -11,7 +11,7 @@ import pytest
 import pixmill
 from docs.generate import make_pages
 from pixmill.config.model import Config
-from pixmill.datasets.own_error_codes import OWN_CODES
+from pixmill.datasets.our_error_codes import OUR_CODES
 from pixmill.planning.row_checks import REASONS, REMEDIES
 from pixmill.provider.error_codes import (
     GATEWAY_CODES,
@@ -209,7 +209,7 @@ def error_codes_in_the_code() -> set[str]:
 
 def test_every_error_code_of_our_own_is_described() -> None:
     # Each once: two entries may say different things.
-    assert sorted(error_codes_in_the_code()) == sorted(code.code for code in OWN_CODES)
+    assert sorted(error_codes_in_the_code()) == sorted(code.code for code in OUR_CODES)
 
 
 def test_every_code_of_the_provider_has_its_meaning() -> None:

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from docs.generate.markdown import MADE, sentence, table
-from pixmill.datasets.own_columns import OWN_COLUMNS
+from pixmill.datasets.our_columns import OUR_COLUMNS
 
 
 def make_page() -> str:
@@ -15,7 +15,7 @@ def make_page() -> str:
             sentence(column.meaning),
             sentence(column.when_null),
         )
-        for column in OWN_COLUMNS
+        for column in OUR_COLUMNS
     )
     return f"""# The columns of a dataset
 

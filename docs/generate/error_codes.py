@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 
 from docs.generate.markdown import MADE, sentence, table
-from pixmill.datasets.own_error_codes import OWN_CODES
+from pixmill.datasets.our_error_codes import OUR_CODES
 from pixmill.provider.error_codes import (
     GATEWAY_CODES,
     MEANINGS,
@@ -52,7 +52,7 @@ def make_page() -> str:
             sentence(entry.meaning),
             sentence(entry.remedy),
         )
-        for entry in OWN_CODES
+        for entry in OUR_CODES
     )
     return f"""# Error codes
 

@@ -18,7 +18,7 @@ from pixmill.datasets.loading import (
     open_dataset,
 )
 from pixmill.datasets.refused import refused_folder
-from pixmill.datasets.schema import free_name, own_columns
+from pixmill.datasets.schema import free_name, our_columns
 from pixmill.errors import UserError
 from pixmill.execution.run_summary import RunSummary
 from pixmill.local_paths import named_file
@@ -113,7 +113,7 @@ class Results:
         found = find_dataset(self._dataset)
         with open_dataset(found.file) as dataset:
             schema = dataset.schema_arrow
-        stored = frame[own_columns(schema)["input_image"]]
+        stored = frame[our_columns(schema)["input_image"]]
         paths = found.prefix + stored
         columns = self.config.input.image_columns
         folders = find_image_folders(self._located.input)
@@ -129,7 +129,7 @@ class Results:
         """The absolute paths of all pictures that are there, each once, in the order of the dataset."""
         found = find_dataset(self._dataset)
         with open_dataset(found.file) as dataset:
-            column = own_columns(dataset.schema_arrow)["images"]
+            column = our_columns(dataset.schema_arrow)["images"]
             pictures = dataset.read(columns=[column])[column]
         names = pc.struct_field(pc.list_flatten(pictures), "file_name").to_pylist()
         distinct = dict.fromkeys(filter(None, names))

@@ -48,7 +48,7 @@ class CandidateRows:
         self._results = ResultTable(
             plan.config, plan.expander, plan.table.schema, run_id, scores
         )
-        named = self._results.own_names
+        named = self._results.our_names
         self._columns = {
             name: named[name]
             for name in (*_COPIED, *(name for name, _ in scores.fields), "accepted")

@@ -21,7 +21,7 @@ from pixmill.config.model import Config
 from pixmill.datasets.cell_types import infer_types
 from pixmill.datasets.dataset_files import DATASET, HISTORY, MANIFEST, PUBLISHED
 from pixmill.datasets.publishing import published_folder
-from pixmill.datasets.schema import free_name, own_columns
+from pixmill.datasets.schema import free_name, our_columns
 from pixmill.errors import UserError
 from pixmill.local_paths import given_path
 from pixmill.storage import FolderStore, Store, open_bucket, open_store
@@ -62,7 +62,7 @@ def load_results(
     found = find_dataset(path)
     with open_dataset(found.file) as dataset:
         table = dataset.read()
-    own = own_columns(table.schema)
+    own = our_columns(table.schema)
     if dtypes == "inferred":
         of_input = table.schema.names[: table.schema.names.index(own["row_number"])]
         if _was_text(found.file, [table.schema.field(name) for name in of_input]):
@@ -244,7 +244,7 @@ def stream_own_columns(
     """Stream some of pixmill's own `columns` of an open dataset, under these names: where the input has
     one of them, the file calls pixmill's otherwise.
     """
-    own = own_columns(dataset.schema_arrow)
+    own = our_columns(dataset.schema_arrow)
     names = [own[name] for name in columns]
     for batch in dataset.iter_batches(columns=names):
         # In this order: a file gives its columns in its own.

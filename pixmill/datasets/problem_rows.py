@@ -9,13 +9,13 @@ import pyarrow.compute as pc
 from pixmill.config.model import Config
 from pixmill.datasets.dataset_files import DATASET
 from pixmill.datasets.loading import open_dataset, stream_own_columns
-from pixmill.datasets.own_error_codes import OWN_CODES
+from pixmill.datasets.our_error_codes import OUR_CODES
 from pixmill.datasets.publishing import published_folder
 from pixmill.errors import UserError
 from pixmill.provider.error_codes import MEANINGS
 from pixmill.text import in_words
 
-_OWN_MEANINGS = {own_code.code: own_code.meaning for own_code in OWN_CODES}
+_OWN_MEANINGS = {own_code.code: own_code.meaning for own_code in OUR_CODES}
 
 LISTED = 10
 """Rows that a person reads one by one; the report has all of them."""

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pixmill.config.model import Config
-from pixmill.datasets.own_columns import OWN_COLUMNS, find_columns
+from pixmill.datasets.our_columns import OUR_COLUMNS, find_columns
 from pixmill.datasets.provenance import code_and_config, is_built_in
 from pixmill.ledger import Ledger, State, queries
 from pixmill.ledger.revision import changed_since, revision_of
@@ -193,7 +193,7 @@ class PublishedOutcomes:
         self._is_scored = scores is not None
         self.scores = [*(scores or ())]
         """The score columns that are taken."""
-        names = [column.name for column in OWN_COLUMNS]
+        names = [column.name for column in OUR_COLUMNS]
         self._ours = find_columns(self._file.schema_arrow, [*names, *self.scores])
         metadata = self._file.metadata
         groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]

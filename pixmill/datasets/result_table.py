@@ -1,6 +1,6 @@
 """One batch of jobs as rows of the dataset: the join of input and outcomes, and what they count.
 
-Every column is declared in `OWN_COLUMNS`. Those with `from_ledger` are copied by `call_columns`;
+Every column is declared in `OUR_COLUMNS`. Those with `from_ledger` are copied by `call_columns`;
 the rest are computed in `ResultTable.request_columns`, `ResultTable.status_columns` and
 `call_columns`.
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pixmill.config.model import Config
 from pixmill.datasets.candidate_columns import candidate_columns, extra_fields
-from pixmill.datasets.own_columns import OWN_COLUMNS
+from pixmill.datasets.our_columns import OUR_COLUMNS
 from pixmill.datasets.schema import DESCRIPTION, description, our_fields, result_schema
 from pixmill.datasets.score_columns import input_hashes
 from pixmill.ledger import State
@@ -118,7 +118,7 @@ class ResultTable:
         )
         self.schema = schema.with_metadata({DESCRIPTION: described.encode()})
         ours = [name for name, _ in [*our_fields(expander.sweep.axes), *self._extra]]
-        self.own_names: Mapping[str, str] = dict(
+        self.our_names: Mapping[str, str] = dict(
             zip(ours, schema.names[len(input_schema) :], strict=True)
         )
         """What each of our columns is called here."""
@@ -313,7 +313,7 @@ def call_columns(
     """Return the columns that say how the call went, as the ledger knows it."""
     copied = {
         column.name: outcomes[column.name]
-        for column in OWN_COLUMNS
+        for column in OUR_COLUMNS
         if column.from_ledger
     }
     settled = pc.is_in(status, pa.array(SETTLED))

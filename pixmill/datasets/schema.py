@@ -6,14 +6,14 @@ from typing import Any
 import pyarrow as pa
 
 from pixmill.config.model import Config
-from pixmill.datasets.own_columns import OWN_COLUMNS, find_columns
+from pixmill.datasets.our_columns import OUR_COLUMNS, find_columns
 from pixmill.planning.job_expander import JobExpander
 from pixmill.request.sweep import Axis, axis_column
 
-OWN_FIELDS: tuple[tuple[str, pa.DataType], ...] = tuple(
-    (column.name, column.type) for column in OWN_COLUMNS
+OUR_FIELDS: tuple[tuple[str, pa.DataType], ...] = tuple(
+    (column.name, column.type) for column in OUR_COLUMNS
 )
-"""Names and types of the dataset's own columns, in its order."""
+"""Names and types of our columns, in the order of the dataset."""
 
 _AXES_AFTER = "replicate"
 """The column behind which the sweep's axes have theirs."""
@@ -40,9 +40,9 @@ def result_schema(
     return pa.schema([*input_schema, *ours])
 
 
-def own_columns(schema: pa.Schema) -> Mapping[str, str]:
+def our_columns(schema: pa.Schema) -> Mapping[str, str]:
     """Return the actual name of each of our columns that is there."""
-    return find_columns(schema, [name for name, _ in OWN_FIELDS])
+    return find_columns(schema, [name for name, _ in OUR_FIELDS])
 
 
 def free_name(name: str, schema: pa.Schema) -> str:
@@ -54,7 +54,7 @@ def free_name(name: str, schema: pa.Schema) -> str:
 
 def our_fields(axes: Sequence[Axis]) -> list[tuple[str, pa.DataType]]:
     """Return names and types of our columns, those of the sweep's `axes` among them."""
-    fields = list(OWN_FIELDS)
+    fields = list(OUR_FIELDS)
     # Beside the point that they make up, where people look for them.
     after = [name for name, _ in fields].index(_AXES_AFTER) + 1
     return [

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from pixmill.datasets.dataset_files import MANIFEST
 from pixmill.datasets.result_table import OutcomeCounts
-from pixmill.datasets.schema import own_columns
+from pixmill.datasets.schema import our_columns
 from pixmill.errors import TableError
 from pixmill.planning.plan import Plan
 from pixmill.storage.integrity import manifest_at
@@ -70,5 +70,5 @@ def check_has_rows(plan: Plan, published: Path) -> None:
 
 def _row_keys(path: Path) -> pa.ChunkedArray:
     with pq.ParquetFile(path) as file:
-        name = own_columns(file.schema_arrow)["row_key"]
+        name = our_columns(file.schema_arrow)["row_key"]
         return pc.unique(file.read(columns=[name])[name])

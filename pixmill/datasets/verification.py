@@ -26,7 +26,7 @@ from pixmill.datasets.manifest_checks import (
     check_history,
     check_published,
 )
-from pixmill.datasets.schema import own_columns
+from pixmill.datasets.schema import our_columns
 from pixmill.errors import LedgerError, UserError
 from pixmill.ledger import Ledger, State, ledger_exists, open_ledger
 from pixmill.ledger.sqlite import integrity
@@ -121,7 +121,7 @@ def _check_rows(
 
     Returns how many rows have each status.
     """
-    own = own_columns(dataset.schema_arrow)
+    own = our_columns(dataset.schema_arrow)
     names = [own[name] for name in _COLUMNS]
     statuses = Counter[str]()
     with ThreadPoolExecutor(THREADS) as pool:

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from pixmill.config.model import Config
 from pixmill.datasets.contact_sheet import Figure, draw_contact_sheet, jpeg_of
 from pixmill.datasets.dataset_files import DATASET
-from pixmill.datasets.own_error_codes import OWN_CODES
+from pixmill.datasets.our_error_codes import OUR_CODES
 from pixmill.datasets.refused import refused_folder
-from pixmill.datasets.schema import own_columns
+from pixmill.datasets.schema import our_columns
 from pixmill.errors import PixmillError
 from pixmill.execution.delivery import Delivery, Message, deliver, find_targets
 from pixmill.execution.run_summary import RunSummary
@@ -198,7 +198,7 @@ def _describe_run(config: Config, summary: RunSummary) -> list[str]:
             codes = ledger.read(queries.problem_codes, summary.run_id)
     meanings = {
         **MEANINGS,
-        **{own_code.code: own_code.meaning for own_code in OWN_CODES},
+        **{own_code.code: own_code.meaning for own_code in OUR_CODES},
     }
     lines = [f"{what}: {value}" for what, value in words.items()]
     for code, jobs in [*codes.items()][:SHOWN_CODES]:
@@ -218,7 +218,7 @@ def _pictures_of(config: Config, summary: RunSummary) -> list[Figure]:
         # Not published, or not on this machine any more.
         return []
     with dataset:
-        names = own_columns(dataset.schema_arrow)
+        names = our_columns(dataset.schema_arrow)
         wanted = [names[name] for name in ("run_id", "file_name", "row_key")]
         table = dataset.read(wanted)
     is_new = pc.and_(

@@ -15,7 +15,7 @@ from pixmill.config.model import Config
 from pixmill.datasets.dataset_files import DATASET
 from pixmill.datasets.export.selection import select
 from pixmill.datasets.loading import open_dataset
-from pixmill.datasets.schema import own_columns
+from pixmill.datasets.schema import our_columns
 from pixmill.errors import UserError
 from pixmill.ledger import Ledger, queries
 from pixmill.ledger.records import SETTLED
@@ -92,7 +92,7 @@ def select_for_retry(
     if where is not None:
         with open_dataset(config.dataset_folder / DATASET) as dataset:
             selection = select(dataset.schema_arrow, where, (), None)
-            name = own_columns(dataset.schema_arrow)["job_key"]
+            name = our_columns(dataset.schema_arrow)["job_key"]
             keys = frozenset(
                 key
                 for picked in selection.batches(dataset, BATCH_ROWS)

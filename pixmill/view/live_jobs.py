@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pixmill.config.model import Config
 from pixmill.datasets.result_table import ResultTable
-from pixmill.datasets.schema import own_columns
+from pixmill.datasets.schema import our_columns
 from pixmill.datasets.score_columns import empty_score_columns
 from pixmill.ledger import Ledger, State, queries
 from pixmill.planning.job_expander import JobExpander
@@ -110,7 +110,7 @@ class LiveJobs:
         # Of jobs with one key only the first has the cost in a dataset: here each shows it.
         is_first = np.ones(len(jobs.keys), np.bool_)
         rows = results.rows(jobs, is_first, outcomes)
-        at = rows.schema.get_field_index(own_columns(rows.schema)["row_number"])
+        at = rows.schema.get_field_index(our_columns(rows.schema)["row_number"])
         field = rows.schema.field(at)
         places = rows.column(at).to_numpy() - jobs.rows.first_row
         numbers = pa.array(part.row_numbers[places], field.type)
@@ -139,7 +139,7 @@ class LiveJobs:
         """Whether a job is paid for whose picture is on its way, of which no call will tell."""
         if self._config.output.images == "url":
             return False
-        ours = own_columns(rows.schema)
+        ours = our_columns(rows.schema)
         is_paid = pc.equal(rows[ours["status"]], "succeeded")
         lacks_file = pc.is_null(rows[ours["file_name"]])
         return bool(pc.any(pc.and_(is_paid, lacks_file)).as_py())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pixmill.datasets.schema import own_columns
+from pixmill.datasets.schema import our_columns
 from pixmill.ledger import Ledger, queries
 
 _LOOKED_AT_CALLS = 50
@@ -19,7 +19,7 @@ def published_images(file: Path, most: int) -> list[str]:
         with pq.ParquetFile(file) as dataset:
             if not dataset.num_row_groups:
                 return []
-            name = own_columns(dataset.schema_arrow)["file_name"]
+            name = our_columns(dataset.schema_arrow)["file_name"]
             names = dataset.read_row_group(0, columns=[name])[name].drop_null()
     except (OSError, KeyError, pa.ArrowException):
         return []

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pixmill.datasets.compare.sides import ComparedDataset
 from pixmill.datasets.loading import open_dataset
-from pixmill.datasets.schema import own_columns
+from pixmill.datasets.schema import our_columns
 from pixmill.ledger.records import OUTCOMES
 
 BATCH_ROWS = 10_000
@@ -100,7 +100,7 @@ def read_jobs(side: ComparedDataset) -> Jobs:
     currencies: set[str] = set()
     providers: set[str] = set()
     with open_dataset(side.path) as dataset:
-        own = own_columns(dataset.schema_arrow)
+        own = our_columns(dataset.schema_arrow)
         names = [own[name] for name in _COLUMNS]
         nothing = dataset.schema_arrow.empty_table().select(names)
         # An empty part first: a dataset without rows has arrays of the right types too.

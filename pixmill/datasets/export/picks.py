@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pixmill.datasets.schema import own_columns
+from pixmill.datasets.schema import our_columns
 from pixmill.errors import UserError
 from pixmill.tables import InputTable, as_text, open_table
 from pixmill.tables.spreadsheets import dialect_of
@@ -74,7 +74,7 @@ def read_picks(path: str, dataset: pq.ParquetFile) -> Picks:
         parts.append(pick_keys(*(rows[name] for name in (*_OF_A_PICK, *of_one))))
     # A table of picks without any picks nothing.
     picks = pa.chunked_array(parts, pa.string()).combine_chunks().unique()
-    own = own_columns(dataset.schema_arrow)
+    own = our_columns(dataset.schema_arrow)
     # Of a name that the input has as well, both tables have the input's.
     names = (*(own[name] for name in _OF_A_PICK), *of_one)
     unknown = picks

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from pixmill.config.model import Config
 from pixmill.datasets.export.file_names import FileNames
 from pixmill.datasets.export.selection import Picked, Selection
-from pixmill.datasets.schema import own_columns
+from pixmill.datasets.schema import our_columns
 from pixmill.errors import UserError
 from pixmill.local_paths import named_file
 from pixmill.storage import open_store
@@ -151,7 +151,7 @@ class Samples:
         self._selection = selection
         self._names = FileNames() if has_readable_names else None
         self._store = open_store(config)
-        self._own = own_columns(dataset.schema_arrow)
+        self._own = our_columns(dataset.schema_arrow)
         self._local_inputs = _find_input_folder(config, dataset.schema_arrow)
         self._splits: Counter[str] = Counter()
         self._left_out: Counter[str] = Counter()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pixmill.conditions import Condition, parse
 from pixmill.datasets.export.image_rows import split_images
 from pixmill.datasets.export.picks import Picks, pick_keys
-from pixmill.datasets.schema import own_columns
+from pixmill.datasets.schema import our_columns
 from pixmill.errors import UserError
 from pixmill.request.registry import did_you_mean
 from pixmill.tables import as_text
@@ -65,7 +65,7 @@ class Selection(NamedTuple):
     ) -> Iterator[Picked]:
         """Yield the selected jobs in order, a row for each of their images, from at most `size` rows
         of the dataset at once."""
-        own = own_columns(dataset.schema_arrow)
+        own = our_columns(dataset.schema_arrow)
         start = 0
         # The widest group decides, as one size holds for all batches.
         widest = 1
@@ -115,7 +115,7 @@ def select(
     """
     if split_by and not splits:
         raise UserError("--split-by needs --split", hint="for example --split val=0.02")
-    column = split_by or own_columns(schema)["row_key"]
+    column = split_by or our_columns(schema)["row_key"]
     _check_column(column, schema, "--split-by")
     condition = None
     if where is not None:

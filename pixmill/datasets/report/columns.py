@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from pixmill.config.model import Config
-from pixmill.datasets.schema import DESCRIPTION, own_columns
+from pixmill.datasets.schema import DESCRIPTION, our_columns
 from pixmill.quality.thresholds import THRESHOLDS
 from pixmill.tables import as_text
 
@@ -100,7 +100,7 @@ def columns_of(
     described = json.loads((schema.metadata or {}).get(DESCRIPTION, b"{}"))
     if not isinstance(described, dict):
         described = {}
-    ours = described.get("own") or own_columns(schema)
+    ours = described.get("own") or our_columns(schema)
     axes = _guess_axes(schema, ours)
     if "axes" in described:
         axes = _read_axes(described["axes"], schema)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pixmill.datasets.own_columns import OWN_COLUMNS
+from pixmill.datasets.our_columns import OUR_COLUMNS
 from pixmill.datasets.report.columns import DatasetColumns, ReportAxis
 from pixmill.datasets.report.image_links import Pictures, stored_file
 from pixmill.datasets.report.rejected import NONE_REJECTED, RejectedCandidates
@@ -23,7 +23,7 @@ _MOST = 2**53
 LONGEST = 1_000
 """Characters shown of a value that the request doesn't read."""
 
-_SHOWN = [column for column in OWN_COLUMNS if column.in_report]
+_SHOWN = [column for column in OUR_COLUMNS if column.in_report]
 TEXTS = [column.name for column in _SHOWN if pa.types.is_string(column.type)]
 TIMES = [column.name for column in _SHOWN if pa.types.is_timestamp(column.type)]
 NUMBERS = [column.name for column in _SHOWN if column.name not in (*TEXTS, *TIMES)]

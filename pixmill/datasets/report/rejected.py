@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from pixmill.datasets.loading import open_dataset
 from pixmill.datasets.report.batches import read_batches
-from pixmill.datasets.schema import own_columns
+from pixmill.datasets.schema import our_columns
 
 _COLUMNS = (
     "row_number",
@@ -65,7 +65,7 @@ def read_rejected(
     """
     if not file.exists():
         return NONE_REJECTED
-    name = own_columns(dataset.schema_arrow)["row_number"]
+    name = our_columns(dataset.schema_arrow)["row_number"]
     row_numbers = dataset.read(columns=[name])[name]
     shown = pc.unique(row_numbers.slice(start, most))
     reasons: Counter[str] = Counter()

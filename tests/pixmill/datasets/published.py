@@ -13,7 +13,7 @@ import yaml
 from PIL import Image, ImageDraw
 
 from pixmill.config.loading import load_config
-from pixmill.datasets.schema import OWN_FIELDS, result_schema
+from pixmill.datasets.schema import OUR_FIELDS, result_schema
 
 INPUT = pa.schema([("id", pa.string()), ("photo", pa.string()), ("text", pa.string())])
 
@@ -50,16 +50,16 @@ class Shelf:
         schema = result_schema(own)
         names = dict(
             zip(
-                (name for name, _ in OWN_FIELDS),
+                (name for name, _ in OUR_FIELDS),
                 schema.names[len(own.names) :],
                 strict=True,
             )
         )
-        own_names = set(own.names)
+        our_names = set(own.names)
         table = pa.Table.from_pylist(
             [
                 {
-                    key if key in own_names else names.get(key, key): row[key]
+                    key if key in our_names else names.get(key, key): row[key]
                     for key in row
                 }
                 for row in rows

@@ -11,7 +11,7 @@ import pytest
 
 import pixmill
 from pixmill.datasets.loading import dataset_file, store_of
-from pixmill.datasets.schema import OWN_FIELDS, own_columns, result_schema
+from pixmill.datasets.schema import OUR_FIELDS, our_columns, result_schema
 from pixmill.errors import ConfigError, UserError
 from tests.conftest import ROOT, Project, Simulated, run_config
 from tests.pixmill.datasets.published import INPUT, Shelf
@@ -161,10 +161,10 @@ def test_our_columns_are_known_whatever_the_input_is_called(
     taken: tuple[str, ...], ours: str
 ) -> None:
     schema = result_schema(pa.schema([(name, pa.string()) for name in taken]))
-    names = own_columns(schema)
+    names = our_columns(schema)
     assert names["cost"] == ours
     assert schema.field(ours).type == pa.float64()
-    assert list(names) == [name for name, _ in OWN_FIELDS]
+    assert list(names) == [name for name, _ in OUR_FIELDS]
 
 
 def test_a_simulated_dataset_is_named_where_a_real_one_is_asked_for(

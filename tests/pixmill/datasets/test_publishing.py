@@ -19,7 +19,7 @@ from pyarrow.fs import LocalFileSystem
 
 from pixmill.config.loading import load_config
 from pixmill.config.model import Config
-from pixmill.datasets.own_columns import OWN_COLUMNS
+from pixmill.datasets.our_columns import OUR_COLUMNS
 from pixmill.datasets.publishing import publish
 from pixmill.datasets.verification import verify
 from pixmill.errors import TableError
@@ -744,6 +744,6 @@ def test_a_manifest_of_a_version_that_never_came_is_passed_by(paid: Project) -> 
 
 
 def test_what_is_copied_from_the_ledger_is_a_column_of_it() -> None:
-    copied = {column.name for column in OWN_COLUMNS if column.from_ledger}
+    copied = {column.name for column in OUR_COLUMNS if column.from_ledger}
     # The ledger has input images in a table of their own.
     assert copied - {"input_image"} <= set(OUTCOME_COLUMNS)

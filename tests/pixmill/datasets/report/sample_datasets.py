@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from pixmill.config.model import Config
-from pixmill.datasets.schema import OWN_FIELDS, result_schema
+from pixmill.datasets.schema import OUR_FIELDS, result_schema
 from pixmill.request.sweep import Axis as SweepAxis
 from pixmill.request.sweep.points import AxisValue
 
@@ -243,7 +243,7 @@ def _description(
         ]
         for of in axes
     }
-    names = {name for name, _ in OWN_FIELDS}
+    names = {name for name, _ in OUR_FIELDS}
     images = config.input.image_columns
     role = "image_file" if config.input.local_images else "image_url"
     return {

@@ -1,5 +1,5 @@
-"""The dataset's own columns in their order: names, types, meanings, and where their values come
-from.
+"""The columns that pixmill adds to those of the input, in their order: names, types, meanings, and
+where their values come from.
 
 The schema of the dataset, what is copied from the ledger, what the report's page shows and
 `docs/dataset-columns.md` follow from this list.
@@ -24,7 +24,7 @@ _NO_URL = "there is no answer, or it contained no URL"
 _NO_FILE = "the image is not in the store, or `output.images` is `url`"
 
 
-class OwnColumn(NamedTuple):
+class OurColumn(NamedTuple):
     """A column that every dataset has beside those of the input."""
 
     name: str
@@ -41,14 +41,14 @@ class OwnColumn(NamedTuple):
     files."""
 
 
-OWN_COLUMNS: tuple[OwnColumn, ...] = (
-    OwnColumn(
+OUR_COLUMNS: tuple[OurColumn, ...] = (
+    OurColumn(
         "row_number",
         pa.int64(),
         "the input row, counted from 1 over all files of the input, without header and blank lines",
         _NEVER,
     ),
-    OwnColumn(
+    OurColumn(
         "row_key",
         pa.string(),
         "the row as its owner knows it: the text of the one column of `input.row_key`, a JSON array"
@@ -56,24 +56,24 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         "the row",
         "the one column of `input.row_key` is null; such a row is invalid",
     ),
-    OwnColumn(
+    OurColumn(
         "point_id",
         pa.string(),
         "the point of the sweep: 12 hexadecimal digits, or `base` for the config's own values",
         _NO_SLOT,
     ),
-    OwnColumn(
+    OurColumn(
         "replicate", pa.int32(), "the repetition with another seed, from 0", _NO_SLOT
     ),
-    OwnColumn("prompt", pa.string(), "the prompt as it is sent", _NEVER),
-    OwnColumn(
+    OurColumn("prompt", pa.string(), "the prompt as it is sent", _NEVER),
+    OurColumn(
         "params",
         pa.string(),
         "the other fields of the request as it is sent, as a JSON object, without images and seed",
         _NEVER,
     ),
-    OwnColumn("req_key", pa.string(), "the model or service that is asked", _NO_SLOT),
-    OwnColumn(
+    OurColumn("req_key", pa.string(), "the model or service that is asked", _NO_SLOT),
+    OurColumn(
         "provider",
         pa.string(),
         "who answered: `simulator`, `gateway` or `volcengine`",
@@ -81,33 +81,33 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         from_ledger=True,
         in_report=False,
     ),
-    OwnColumn("seed", pa.int64(), "the seed that was asked for", _INVALID),
-    OwnColumn(
+    OurColumn("seed", pa.int64(), "the seed that was asked for", _INVALID),
+    OurColumn(
         "status",
         pa.string(),
         "how the job ended: `succeeded`, `failed`, `refused`, `in_doubt`, `invalid` or `skipped`",
         _NEVER,
     ),
-    OwnColumn(
+    OurColumn(
         "error_code",
         pa.string(),
         "why, in one word: an [error code](error-codes.md), or for invalid rows the"
         " [reason](invalid-rows.md)",
         "successes whose image is there",
     ),
-    OwnColumn(
+    OurColumn(
         "error_message",
         pa.string(),
         "the same as a sentence, of the provider or of pixmill",
         "successes, jobs that were not attempted, and errors without a text",
     ),
-    OwnColumn(
+    OurColumn(
         "attempts",
         pa.int32(),
         "the HTTP calls made for this `job_key`, in all runs; 0 where there was none",
         _NEVER,
     ),
-    OwnColumn(
+    OurColumn(
         "cached",
         pa.bool_(),
         "whether a success cost this run nothing: paid by an earlier run, or by another row with"
@@ -115,7 +115,7 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         _NEVER,
         in_report=False,
     ),
-    OwnColumn(
+    OurColumn(
         "job_key",
         pa.string(),
         "the identity of the request, 64 hexadecimal digits; equal requests share it, and are paid"
@@ -123,35 +123,35 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         _INVALID,
         in_report=False,
     ),
-    OwnColumn(
+    OurColumn(
         "run_id",
         pa.string(),
         "the run that made the call",
         _UNCALLED,
         from_ledger=True,
     ),
-    OwnColumn(
+    OurColumn(
         "request_id",
         pa.string(),
         "the provider's id of the call, for its console and support",
         "there was no answer, or it contained none",
         from_ledger=True,
     ),
-    OwnColumn(
+    OurColumn(
         "rephraser_result",
         pa.string(),
         "the prompt as the provider's rephraser rewrote it",
         "no image was made, or the rephraser is off",
         from_ledger=True,
     ),
-    OwnColumn(
+    OurColumn(
         "output_url",
         pa.string(),
         "the first of `output_urls`; it expires within a day",
         _NO_URL,
         in_report=False,
     ),
-    OwnColumn(
+    OurColumn(
         "output_urls",
         pa.list_(pa.string()),
         "the images' URLs at the provider",
@@ -159,21 +159,21 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         from_ledger=True,
         in_report=False,
     ),
-    OwnColumn(
+    OurColumn(
         "url_expires_at",
         _INSTANT,
         "when the first of these URLs expires",
         _NO_URL,
         from_ledger=True,
     ),
-    OwnColumn(
+    OurColumn(
         "file_name",
         pa.string(),
         "the first image's file, relative to the store",
         _NO_FILE,
         in_report=False,
     ),
-    OwnColumn(
+    OurColumn(
         "images",
         IMAGES,
         "all images of the job: `file_name` relative to the store, `sha256` of the file, "
@@ -183,7 +183,7 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         from_ledger=True,
         in_report=False,
     ),
-    OwnColumn(
+    OurColumn(
         "input_image",
         pa.string(),
         "the stored file of the row's first input image, relative to the store",
@@ -191,49 +191,49 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         from_ledger=True,
         in_report=False,
     ),
-    OwnColumn(
+    OurColumn(
         "started_at",
         _INSTANT,
         "when the call was sent",
         _UNENDED,
         from_ledger=True,
     ),
-    OwnColumn(
+    OurColumn(
         "finished_at",
         _INSTANT,
         "when its answer came, or when it was found that none will come",
         _UNENDED,
         from_ledger=True,
     ),
-    OwnColumn(
+    OurColumn(
         "queue_ms",
         pa.float64(),
         "milliseconds that the job waited in pixmill before the call",
         _UNANSWERED,
         from_ledger=True,
     ),
-    OwnColumn(
+    OurColumn(
         "latency_ms",
         pa.float64(),
         "milliseconds from sending the call to its whole answer",
         _UNANSWERED,
         from_ledger=True,
     ),
-    OwnColumn(
+    OurColumn(
         "provider_ms",
         pa.float64(),
         "milliseconds that the provider says it worked",
         "the answer does not say, or there is none",
         from_ledger=True,
     ),
-    OwnColumn(
+    OurColumn(
         "download_ms",
         pa.float64(),
         "milliseconds that fetching and storing the images took",
         "nothing was fetched: no image, `output.images: url`, or images inside the answer",
         from_ledger=True,
     ),
-    OwnColumn(
+    OurColumn(
         "cost",
         pa.float64(),
         "what the call cost, in `currency`; only the first row of a `job_key` has it, so that"
@@ -241,28 +241,28 @@ OWN_COLUMNS: tuple[OwnColumn, ...] = (
         "it was not charged, it is unknown whether it was, there is no `budget.price_per_call`, or"
         " an earlier row has it",
     ),
-    OwnColumn(
+    OurColumn(
         "currency",
         pa.string(),
         "`budget.currency` when the call was made",
         _UNANSWERED,
         from_ledger=True,
     ),
-    OwnColumn(
+    OurColumn(
         "effective_seed",
         pa.int64(),
         "the seed that was sent: another than `seed` where moderation refused an output and it"
         " was drawn again",
         "invalid and skipped rows",
     ),
-    OwnColumn(
+    OurColumn(
         "task_id",
         pa.string(),
         "the provider's id of the task that made the images, or that still works",
         "the operation was called synchronously, no task was started, or the row is invalid",
         from_ledger=True,
     ),
-    OwnColumn(
+    OurColumn(
         "image_count",
         pa.int32(),
         "how many images the answer has, whether or not they are in the store",

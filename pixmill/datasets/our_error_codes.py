@@ -4,7 +4,7 @@ made from these."""
 from typing import NamedTuple
 
 
-class OwnCode(NamedTuple):
+class OurCode(NamedTuple):
     """A code that pixmill gives, in words where the provider's are mostly numbers."""
 
     code: str
@@ -16,8 +16,8 @@ class OwnCode(NamedTuple):
     """What its owner can do, in Markdown."""
 
 
-OWN_CODES: tuple[OwnCode, ...] = (
-    OwnCode(
+OUR_CODES: tuple[OurCode, ...] = (
+    OurCode(
         "not_attempted",
         "skipped",
         "no",
@@ -25,7 +25,7 @@ OWN_CODES: tuple[OwnCode, ...] = (
         "flight",
         "run the same command again; the report says why the run ended",
     ),
-    OwnCode(
+    OurCode(
         "still_running",
         "skipped",
         "not yet",
@@ -33,7 +33,7 @@ OWN_CODES: tuple[OwnCode, ...] = (
         "`limits.task_timeout_seconds` were over, or the run was interrupted or killed",
         "run the same command again: it asks for the task, and pays nothing for it",
     ),
-    OwnCode(
+    OurCode(
         "not_sent",
         "failed, or skipped where the run ended before its last try",
         "no",
@@ -41,7 +41,7 @@ OWN_CODES: tuple[OwnCode, ...] = (
         "fix the network or `provider.base_url`, then run again: it is retried, in at most"
         " `retry.max_runs` runs",
     ),
-    OwnCode(
+    OurCode(
         "no_answer",
         "in_doubt",
         "unknown",
@@ -49,7 +49,7 @@ OWN_CODES: tuple[OwnCode, ...] = (
         "check the provider's console for whether it was charged; `pixmill retry --in-doubt` "
         "pays again",
     ),
-    OwnCode(
+    OurCode(
         "broken_answer",
         "in_doubt",
         "unknown",
@@ -58,35 +58,35 @@ OWN_CODES: tuple[OwnCode, ...] = (
         " read in it are in `output_urls`",
         "as `no_answer`",
     ),
-    OwnCode(
+    OurCode(
         "process_died",
         "in_doubt",
         "unknown",
         "the process that sent the request died before it saw an answer",
         "as `no_answer`",
     ),
-    OwnCode(
+    OurCode(
         "internal_error",
         "in_doubt",
         "as the answer says, unknown without one",
         "a bug in pixmill while it made the call or processed its answer",
         "report it with `error_message` and the log; otherwise as `no_answer`",
     ),
-    OwnCode(
+    OurCode(
         "no_image",
         "failed",
         "yes",
         "the provider reported success, and its answer contains no image",
         "change the row or the parameters; `pixmill retry --code no_image` pays again",
     ),
-    OwnCode(
+    OurCode(
         "no_task_id",
         "in_doubt",
         "unknown",
         "a submit was answered with success, and the answer names no task",
         "as `no_answer`",
     ),
-    OwnCode(
+    OurCode(
         "not_passed_on",
         "skipped",
         "unknown",
@@ -94,28 +94,28 @@ OWN_CODES: tuple[OwnCode, ...] = (
         "asynchronous operations on",
         "use a gateway that does, with its `provider.path`, or a synchronous operation",
     ),
-    OwnCode(
+    OurCode(
         "task_not_found",
         "in_doubt",
         "unknown",
         "the provider does not know the task any more: it keeps results for 12 hours",
         "as `no_answer`",
     ),
-    OwnCode(
+    OurCode(
         "task_expired",
         "failed, or skipped where the run ended before its last try",
         "unknown",
         "the provider let the task expire before it was done",
         "run again: it is submitted once more, in at most `retry.max_runs` runs",
     ),
-    OwnCode(
+    OurCode(
         "task_failed",
         "failed",
         "unknown",
         "the provider ended the task without a result and without a code",
         "change the row or the parameters; `pixmill retry --code task_failed` pays again",
     ),
-    OwnCode(
+    OurCode(
         "image_pending",
         "succeeded",
         "yes",
@@ -123,7 +123,7 @@ OWN_CODES: tuple[OwnCode, ...] = (
         " the store refused it",
         "`pixmill repair`, or the next run, before `url_expires_at`; neither pays for it again",
     ),
-    OwnCode(
+    OurCode(
         "image_lost",
         "succeeded",
         "yes",
