@@ -33,11 +33,14 @@ class BatchSummary(NamedTuple):
 
 
 class BatchLookup(NamedTuple):
-    """What is known of a batch: its job keys and those asked for again by position, bad input images by row."""
+    """What is known of a batch."""
 
     known: KnownStates | None
+    """What the ledger knows of its keys, by position; `None` where it knows no job at all."""
     bad_images: Mapping[int, RowProblem]
+    """By row, what is known to be wrong with its input images."""
     asked: Mapping[int, int]
+    """By position, the jobs that a person asks for once more, with the calls made for each so far."""
     judged: Judged | None = None
     """What is known of candidates, where a ledger knows any job and the config has candidates."""
 

@@ -59,12 +59,14 @@ def make_plan(
     expander = JobExpander(config, table)
     builder = PlanBuilder(config, table, expander)
     # One that knows no job yet has nothing to answer.
-    asked = ledger if ledger is not None and not ledger.read(queries.is_empty) else None
-    known_jobs = KnownJobs(asked, config) if asked else None
+    filled = (
+        ledger if ledger is not None and not ledger.read(queries.is_empty) else None
+    )
+    known_jobs = KnownJobs(filled, config) if filled else None
     bad_inputs = ledger.bad_inputs if ledger and source.images != "url" else None
     judge = None
-    if asked and config.quality.until:
-        judge = CandidateJudge(config, asked, expander.variants)
+    if filled and config.quality.until:
+        judge = CandidateJudge(config, filled, expander.variants)
     lookup = LedgerLookup(
         known_jobs,
         source.image_columns,
@@ -81,7 +83,7 @@ def make_plan(
         builder.apply_ledger(batch, found)
     del lookup, known_jobs, summaries  # they hold a scan of the ledger
     call_seconds = SIMULATED_SECONDS if config.simulated else TYPICAL_SECONDS
-    mean_latency_ms = asked.read(queries.mean_latency_ms) if asked else None
+    mean_latency_ms = filled.read(queries.mean_latency_ms) if filled else None
     if mean_latency_ms:
         call_seconds = mean_latency_ms / 1000
     return replace(builder.build(call_seconds), selection=selection)
