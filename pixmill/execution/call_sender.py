@@ -64,12 +64,13 @@ class CallSender:
 
     def pay(self, item: WorkItem) -> None:
         """Make one call for a job: wait for a turn, claim, send, record, follow up."""
+        job = item.job
         self._downloads.wait_for_room()
         permit = None
         if not self._stop.is_set:
             limiter = item.lane.limiter
             # A running task has its slot at the provider, whatever the limits say here.
-            permit = limiter.occupy() if item.job.has_task else limiter.acquire()
+            permit = limiter.occupy() if job.has_task else limiter.acquire()
         if permit is None:
             self._settlement.end(item, Outcome.SKIPPED)
             return
@@ -78,8 +79,7 @@ class CallSender:
         try:
             # Built only now: local images are megabytes, and each thread that waits for a slot
             # would hold its own.
-            body_prefix = item.job.beginning()
-            job = item.job
+            body_prefix = job.beginning()
             terms = self._claim_terms._replace(req_key=job.req_key)
             most = job.price.most if job.price else None
             claim = self._ledger.claim(job.key, terms, most)
@@ -90,7 +90,7 @@ class CallSender:
                     self._poller.add(resumed_task(item, claim, claim.task, permit))
                     # The poller releases the slot.
                     permit = None
-                case Claim() if item.job.is_async:
+                case Claim() if job.is_async:
                     response = self._submit(item, claim, body_prefix, permit)
                     if response.verdict is Verdict.SUBMITTED:
                         permit = None
@@ -98,7 +98,7 @@ class CallSender:
                     call = self._send(item, claim, body_prefix)
                     response = self._settlement.settle(item, claim, call)
         except TableError as error:
-            log.warning("%s is skipped: %s", item.job.label, error)
+            log.warning("%s is skipped: %s", job.label, error)
             self._settlement.end(item, Outcome.SKIPPED)
         finally:
             if permit:
