@@ -47,7 +47,7 @@ def init(
 ) -> None:
     """Write a config to start from: for your table, or an example.
 
-    Both run on the built-in simulator, for free. Of a table it finds the columns by their content,
+    Both run on the built-in simulator, for free. Of a table it finds the columns by their names and content,
     and asks on a terminal where several may be meant.
     """
     # A file, or a pattern of some: what is meant as a table and is not there is named as one.
@@ -93,7 +93,7 @@ def _write_schema(folder: Path) -> None:
 def _write_for_table(path: Path, out: Path | None) -> None:
     """Write a config for the table at `path`. Raises UserError and TableError, and writes nothing then."""
     from pixmill.config.json_schema import SCHEMA_FILE
-    from pixmill.planning.table_roles import find_roles
+    from pixmill.planning.table_roles import find_roles, is_named_key
     from pixmill.tables import open_table
     from pixmill.tables.discovery import name_dataset
     from pixmill.tables.spreadsheets import dialect_of
@@ -118,9 +118,12 @@ def _write_for_table(path: Path, out: Path | None) -> None:
         kind = "image_file"
         images = _choose("has the image files", roles.image_file)
     prompt = _choose("has the prompts", roles.prompt)
-    # A column of prompts may be unique as well, and no key that anybody would want.
+    # A column of prompts may be unique as well, and no key that anybody would want, unless it is a name
+    # and there is nothing else.
     keys = [key for key in roles.row_key if key != prompt]
+    keys = keys or [key for key in roles.row_key if is_named_key(key)]
     key = _choose("is the key of a row", keys)
+    is_guess = len(keys) == 1 or not _is_on_terminal()
     if prompt is None and images is None:
         raise UserError(
             f"no column of {path} looks like image URLs, image files or prompts; it has: "
@@ -133,7 +136,9 @@ def _write_for_table(path: Path, out: Path | None) -> None:
     if dialect.delimiter:
         source["delimiter"] = dialect.delimiter
     found = {"row key": key, "images": images, "prompt": prompt}
-    text = _config_text(config, name, source, key, kind, images, prompt)
+    text = _config_text(
+        config, name, source, _row_key_line(key, is_guess), kind, images, prompt
+    )
     try:
         config.write_text(text, encoding="utf-8")
         if not (config.parent / SCHEMA_FILE).exists():
@@ -141,7 +146,7 @@ def _write_for_table(path: Path, out: Path | None) -> None:
     except OSError as error:
         raise UserError(f"{config} can't be written: {error.strerror}") from None
     columns = ", ".join(f"{role} {name or 'none'}" for role, name in found.items())
-    echo(f"wrote {config}; columns found by their content: {columns}")
+    echo(f"wrote {config}; columns found by their names and content: {columns}")
     echo(f"next: pixmill validate {shlex.quote(str(config))}")
 
 
@@ -150,7 +155,7 @@ def _choose(what: str, candidates: "Sequence[str]") -> str | None:
     if not candidates:
         return None
     # A program has nobody to ask, and what was chosen is printed.
-    if len(candidates) == 1 or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if len(candidates) == 1 or not _is_on_terminal():
         return candidates[0]
     listed = ", ".join(candidates)
     while True:
@@ -162,11 +167,27 @@ def _choose(what: str, candidates: "Sequence[str]") -> str | None:
         echo(f"{given!r} is not one of them")
 
 
+def _is_on_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _row_key_line(key: str | None, is_guess: bool) -> str:
+    """Return the line of `row_key` in a config."""
+    wanted = "unique, and the same when the table grows, is edited or sorted"
+    if key is None:
+        return (
+            f"  # row_key: [column]   # no column looks like one ({wanted});\n"
+            "  # without it an edited row is a new one"
+        )
+    guess = "a guess: check it; " if is_guess else ""
+    return f"  row_key: {_flow([key])}   # {guess}{wanted}"
+
+
 def _config_text(
     place: Path,
     name: str,
     source: dict[str, Any],
-    key: str | None,
+    row_key: str,
     kind: str,
     images: str | None,
     prompt: str | None,
@@ -187,7 +208,7 @@ def _config_text(
         "",
         "input:",
         *(f"  {key}: {_flow(value)}" for key, value in source.items()),
-        f"  row_key: {_flow([key] if key else [])}   # unique, and the same when the table grows or is sorted",
+        row_key,
         f"  columns: {_flow(columns)}",
         "",
         "request:",

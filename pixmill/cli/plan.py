@@ -286,7 +286,7 @@ def invalid_lines(made: "Plan") -> "Iterator[str]":
         if count:
             yield f"  note: {count:,} {NOTES[note]}"
     if warning := _warn_of_one_prompt(made):
-        yield f"  warning: {warning}"
+        yield f"  {warning}"
     skipped = made.table.skipped
     if skipped:
         more = ", …" if len(skipped) > SHOWN_FILES else ""
@@ -298,18 +298,24 @@ def invalid_lines(made: "Plan") -> "Iterator[str]":
 
 
 def _warn_of_one_prompt(made: "Plan") -> str | None:
-    """Say that the rows differ in no prompt although a column is mapped to it; None where they do."""
+    """Say that the rows differ in no prompt; None where they do, or there is one row or no prompt."""
     source = made.config.input
-    column = source.column("prompt")
-    if column is None or made.expander.reads_prompts or made.rows < 2:
+    if made.rows < 2 or made.config.request.prompt is None:
         return None
-    warning = (
-        f"request.prompt reads no column, so all rows get the same prompt, and {column!r} of "
-        f"input.columns.prompt is not used; write {{{column}}} into it"
-    )
+    if made.expander.reads_prompts:
+        return None
+    said = "request.prompt reads no column, so all rows get the same prompt"
+    column = source.column("prompt")
+    if column is None:
+        # One edit of many pictures is what many want.
+        kind = "note" if source.image_columns else "warning"
+        return (
+            f"{kind}: {said}; a column is read by its name in braces, such as {{text}}"
+        )
+    said += f", and {column!r} of input.columns.prompt is not used; write {{{column}}} into it"
     if source.image_columns:
-        warning += "; rows of the same image are the same request"
-    return warning
+        said += "; rows of the same image are the same request"
+    return f"warning: {said}"
 
 
 def _describe_jobs(made: "Plan") -> str:

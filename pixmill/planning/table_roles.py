@@ -1,4 +1,4 @@
-"""Which columns of a table may be what a request reads, found by their content; a name decides between equals."""
+"""Which columns of a table may be what a request reads, found by their names and their content."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -21,17 +21,35 @@ _IMAGE = re.compile(r"[^:]+\.(?:jpe?g|png)\s*", re.IGNORECASE)
 # Several words, or a script that does not separate them.
 _WORDS = re.compile(r".*(?:\S\s+\S|[^\x00-\u024f]).*", re.DOTALL)
 _NUMBER = re.compile(r"\s*[-+]?[\d.,]+%?\s*")
+# No more digits than any key has: Python takes long over thousands.
+_WHOLE = re.compile(r"\s*\d{1,40}\s*", re.ASCII)
 
 _IMAGE_NAMES = re.compile(r"image|photo|picture|img|url|file|图", re.IGNORECASE)
 _PROMPT_NAMES = re.compile(
     r"prompt|text|caption|descri|title|instruction|文|词|描述", re.IGNORECASE
 )
-_KEY_NAMES = re.compile(
-    r"(?:.*_)?(?:id|key|sku|uuid|code|编号)|row|number", re.IGNORECASE
+
+# Words of a column's name: `Weight (kg)` has two, and so has `productName`.
+_WORD_ENDS = re.compile(r"[\W_\d]+|(?<=[a-z])(?=[A-Z])")
+_ID_WORDS = frozenset(
+    ["id", "ids", "key", "sku", "uuid", "guid", "code", "slug", "row", "number", "no", "ref", "ean", "gtin", "isbn", "asin"]
+)
+_NAME_WORDS = frozenset(["name", "title", "product", "item", "file", "filename"])
+_MEASURE_WORDS = frozenset(
+    ["price", "cost", "amount", "total", "sum", "fee", "tax", "discount", "stock", "inventory", "quantity", "qty", "count", "weight", "width", "height", "depth", "length", "size", "volume", "area", "diameter", "year", "month", "day", "date", "time", "created", "updated", "age", "score", "rating", "rank", "stars", "votes", "likes", "views", "sales", "sold", "ratio", "percent", "pct", "share", "latitude", "longitude", "lat", "lon", "lng", "kg", "g", "mg", "lb", "oz", "m", "cm", "mm", "px", "eur", "usd", "gbp", "cny", "rmb"]
+)
+_CHINESE_IDS = re.compile("编号|货号|编码")
+_CHINESE_NAMES = re.compile("名称|品名|商品|标题")
+_CHINESE_MEASURES = re.compile(
+    "价|费|额|库存|数量|重量|宽|高|长|尺寸|年|月|日期|时间|评分|得分|销量"
 )
 
 _SHORTEST_PROMPT = 6
-"""Characters of a prompt on average: shorter cells are names, codes and yes or no."""
+"""Characters of a prompt on average: shorter cells are names, codes and yes or no, unless the column's
+name ends in a word for prompts."""
+
+_LONGEST_KEY = 40
+"""Characters of a row key on average where the name does not say that it is one."""
 
 
 class ColumnRoles(NamedTuple):
@@ -54,6 +72,10 @@ class _Facts(NamedTuple):
     files: float
     numbers: float
     """Shares of the cells that are not empty."""
+    is_whole: bool
+    """Whether every cell is a whole number."""
+    is_sequence: bool
+    """Whether the cells are whole numbers without a gap, in any order."""
     mean_length: float
     is_prose: bool
     """Whether it reads like what people write: words rather than codes, and not only a few letters."""
@@ -73,16 +95,18 @@ def find_roles(table: InputTable, folder: Path) -> ColumnRoles:
     urls = [column for column in facts if column.urls >= MOSTLY]
     files = [column for column in facts if column.files >= MOSTLY]
     others = [column for column in facts if column not in urls and column not in files]
-    keys = [column for column in others if column.is_unique]
-    named_keys = [column for column in keys if _KEY_NAMES.fullmatch(column.name)]
+    ids = [column for column in others if column.is_unique and _is_id(column.name)]
     prompts = [
         column
         for column in others
-        if column.is_prose and column.numbers < MOSTLY and column not in named_keys
+        if column.is_prose and column.numbers < MOSTLY and column not in ids
     ]
+    # A column of image URLs is none: links expire, and hosts move.
+    ranks = {column.name: _key_rank(column) for column in [*others, *files]}
     return ColumnRoles(
-        # Short ones first: a key is typed and read, and a prompt may be unique as well.
-        row_key=_rank(sorted(keys, key=lambda column: column.mean_length), _KEY_NAMES),
+        row_key=sorted(
+            (name for name, rank in ranks.items() if rank), key=lambda n: ranks[n] or ()
+        ),
         image_url=_rank(urls, _IMAGE_NAMES),
         image_file=_rank(files, _IMAGE_NAMES),
         prompt=_rank(
@@ -95,7 +119,13 @@ def _describe(name: str, values: Sequence[str | None], folder: Path) -> _Facts:
     filled = [value for value in values if value and value.strip()]
     count = max(1, len(filled))
     mean_length = sum(map(len, filled)) / count
-    is_prose = bool(_PROMPT_NAMES.search(name)) or _share(_WORDS, filled) >= 0.5
+    is_prose = (
+        bool(_PROMPT_NAMES.search(name)) or _share(_WORDS, filled) >= 0.5
+    ) and mean_length >= _SHORTEST_PROMPT
+    # `Text` may be two words long; `text_language` is none.
+    is_prose |= bool(_PROMPT_NAMES.match((_words(name) or [name])[-1]))
+    wholes = [int(value) for value in filled if _WHOLE.fullmatch(value)]
+    is_whole = len(wholes) == len(filled)
     # Asked of the disk only where all of them look like it.
     named = [value.strip() for value in filled if _IMAGE.fullmatch(value)]
     is_named = bool(named) and len(named) >= MOSTLY * count
@@ -107,9 +137,56 @@ def _describe(name: str, values: Sequence[str | None], folder: Path) -> _Facts:
         urls=_share(_URL, filled),
         files=there / len(named[:100]) if is_named else 0.0,
         numbers=_share(_NUMBER, filled),
+        is_whole=is_whole,
+        is_sequence=is_whole
+        and max(wholes, default=0) - min(wholes, default=0) + 1 == len(set(wholes)),
         mean_length=mean_length,
-        is_prose=is_prose and mean_length >= _SHORTEST_PROMPT,
+        is_prose=is_prose,
     )
+
+
+def _words(name: str) -> list[str]:
+    """Return the words of a column's name, in small letters."""
+    return [word.lower() for word in _WORD_ENDS.split(name) if word]
+
+
+def _is_id(name: str) -> bool:
+    """Whether a column is called like an id; its last word says it: `stock_code` is one."""
+    words = _words(name)
+    return bool((words and words[-1] in _ID_WORDS) or _CHINESE_IDS.search(name))
+
+
+def is_named_key(name: str) -> bool:
+    """Whether a column is called like what people know a row by: an id, a name or a file."""
+    words = set(_words(name))
+    if _is_id(name):
+        return True
+    if words & _MEASURE_WORDS or _CHINESE_MEASURES.search(name):
+        return False
+    return bool(words & _NAME_WORDS or _CHINESE_NAMES.search(name))
+
+
+def _key_rank(column: _Facts) -> tuple[float, ...] | None:
+    """Return where a column comes among the row keys, the likeliest first; `None`: it can't be one.
+
+    A number that is no id is a measure more often, which changes while the row stays the same.
+    """
+    is_number = column.numbers >= MOSTLY
+    is_decimal = is_number and not column.is_whole
+    if not column.is_unique or is_decimal:
+        return None
+    length = column.mean_length
+    if _is_id(column.name):
+        return (0, length)
+    if is_named_key(column.name):
+        return (1, length)
+    words = set(_words(column.name))
+    if column.files or words & _MEASURE_WORDS or _CHINESE_MEASURES.search(column.name):
+        return None
+    # A key is typed and read, and a prompt may be unique as well.
+    if is_number:
+        return (3, length) if column.is_sequence else None
+    return (2, length) if length <= _LONGEST_KEY else None
 
 
 def _share(pattern: re.Pattern[str], values: Sequence[str]) -> float:

@@ -94,6 +94,25 @@ def test_the_columns_of_a_table_are_found_by_what_they_hold(
     assert "exists already" in again.stderr
 
 
+def test_a_guessed_row_key_is_said_to_be_one_and_where_there_is_none_why(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path / "a.csv", rows_of(Name=["mug", "jug", "rug", "cat"], photo=URLS))
+    write(tmp_path / "b.csv", rows_of(Price=[1.5, 2.5, 3.5, 4.5], photo=URLS))
+    for table in ("a.csv", "b.csv"):
+        assert pixmill("init", table, cwd=tmp_path).returncode == 0
+    assert "  row_key: [Name]   # a guess: check it; unique" in (
+        tmp_path / "a.yaml"
+    ).read_text("utf-8")
+    written = (tmp_path / "b.yaml").read_text("utf-8")
+    assert "  # row_key: [column]   # no column looks like one" in written
+    assert load_config(tmp_path / "b.yaml").input.row_key == ()
+    shown = pixmill("validate", "b.yaml", cwd=tmp_path)
+    assert "note: request.prompt reads no column, so all rows get the same prompt" in (
+        shown.stderr
+    )
+
+
 def test_image_files_beside_a_table_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
