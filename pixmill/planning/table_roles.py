@@ -31,12 +31,15 @@ _PROMPT_NAMES = re.compile(
 
 # Words of a column's name: `Weight (kg)` has two, and so has `productName`.
 _WORD_ENDS = re.compile(r"[\W_\d]+|(?<=[a-z])(?=[A-Z])")
-_ID_WORDS = frozenset(
-    ["id", "ids", "key", "sku", "uuid", "guid", "code", "slug", "row", "number", "no", "ref", "ean", "gtin", "isbn", "asin"]
+_ID_WORDS = re.compile(
+    "ids?|key|sku|uuid|guid|code|slug|row|number|no|ref|ean|gtin|isbn|asin"
 )
-_NAME_WORDS = frozenset(["name", "title", "product", "item", "file", "filename"])
-_MEASURE_WORDS = frozenset(
-    ["price", "cost", "amount", "total", "sum", "fee", "tax", "discount", "stock", "inventory", "quantity", "qty", "count", "weight", "width", "height", "depth", "length", "size", "volume", "area", "diameter", "year", "month", "day", "date", "time", "created", "updated", "age", "score", "rating", "rank", "stars", "votes", "likes", "views", "sales", "sold", "ratio", "percent", "pct", "share", "latitude", "longitude", "lat", "lon", "lng", "kg", "g", "mg", "lb", "oz", "m", "cm", "mm", "px", "eur", "usd", "gbp", "cny", "rmb"]
+_NAME_WORDS = re.compile("name|title|product|item|file|filename")
+_MEASURE_WORDS = re.compile(
+    "price|cost|amount|total|sum|fee|tax|discount|stock|inventory|quantity|qty|counts?|weight|width|"
+    "height|depth|length|size|volume|area|diameter|year|month|day|date|time|created|updated|age|"
+    "scores?|ratings?|rank|stars|votes|likes|views|sales|sold|ratio|percent|pct|share|latitude|"
+    "longitude|lat|lon|lng|kg|g|mg|lb|oz|m|cm|mm|px|eur|usd|gbp|cny|rmb"
 )
 _CHINESE_IDS = re.compile("编号|货号|编码")
 _CHINESE_NAMES = re.compile("名称|品名|商品|标题")
@@ -152,18 +155,22 @@ def _words(name: str) -> list[str]:
 
 def _is_id(name: str) -> bool:
     """Whether a column is called like an id; its last word says it: `stock_code` is one."""
-    words = _words(name)
-    return bool((words and words[-1] in _ID_WORDS) or _CHINESE_IDS.search(name))
+    last = _words(name)[-1:]
+    return any(map(_ID_WORDS.fullmatch, last)) or bool(_CHINESE_IDS.search(name))
+
+
+def _is_measure(name: str) -> bool:
+    """Whether a column is called like a measure, an amount or a date."""
+    is_one = any(map(_MEASURE_WORDS.fullmatch, _words(name)))
+    return is_one or bool(_CHINESE_MEASURES.search(name))
 
 
 def is_named_key(name: str) -> bool:
     """Whether a column is called like what people know a row by: an id, a name or a file."""
-    words = set(_words(name))
     if _is_id(name):
         return True
-    if words & _MEASURE_WORDS or _CHINESE_MEASURES.search(name):
-        return False
-    return bool(words & _NAME_WORDS or _CHINESE_NAMES.search(name))
+    is_name = any(map(_NAME_WORDS.fullmatch, _words(name)))
+    return not _is_measure(name) and (is_name or bool(_CHINESE_NAMES.search(name)))
 
 
 def _key_rank(column: _Facts) -> tuple[float, ...] | None:
@@ -180,8 +187,7 @@ def _key_rank(column: _Facts) -> tuple[float, ...] | None:
         return (0, length)
     if is_named_key(column.name):
         return (1, length)
-    words = set(_words(column.name))
-    if column.files or words & _MEASURE_WORDS or _CHINESE_MEASURES.search(column.name):
+    if column.files or _is_measure(column.name):
         return None
     # A key is typed and read, and a prompt may be unique as well.
     if is_number:
