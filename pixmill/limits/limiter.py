@@ -105,7 +105,7 @@ class CallLimiter:
         self._in_flight = 0
         # Calls that were sent; also the number of the last one.
         self._sent = 0
-        # Incremented when the reserved turn becomes void; the call that waits for it compares.
+        # Counts the moves of the reserved turn: by it the waiting call knows to reserve again.
         self._schedule_version = 0
         # What this process may use of the account, and until when by the clock.
         self._share = NOTHING if shared else EVERYTHING
@@ -393,6 +393,7 @@ class CallLimiter:
     def _pause_turns(self, seconds: float) -> None:
         """Give no turn for `seconds`; the call that waits for one will reserve another."""
         self._rate.pause(seconds, self._clock())
+        # That call need not be woken, as no turn is earlier now.
         self._schedule_version += 1
 
     def _move_turn(self) -> None:

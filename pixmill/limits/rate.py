@@ -157,7 +157,7 @@ class AdaptiveRateLimit:
             return RatePhase.SEARCHING
         return RatePhase.CLIMBING
 
-    # Turns
+    # Turns. Whoever has reserved one that moves has to reserve again.
 
     @property
     def has_reserved_turn(self) -> bool:
@@ -176,12 +176,11 @@ class AdaptiveRateLimit:
         self._schedule = self._schedule.clear_reservation()
 
     def take_back(self, now: float) -> None:
-        """Take back a turn that was not used, as its call was not sent; the reserved one is
-        void."""
+        """Take back a turn that was not used, as its call was not sent. A reserved one moves."""
         self._schedule = self._schedule.take_back(now, self._spacing)
 
     def pause(self, seconds: float, now: float) -> None:
-        """Give no turn for `seconds`; the reserved one is void."""
+        """Give no turn for `seconds`. A reserved one moves."""
         # A pause shorter than the spacing must not quicken the rate.
         self._schedule = self._schedule.pause(now + max(seconds, self._spacing))
 
@@ -197,7 +196,7 @@ class AdaptiveRateLimit:
     ) -> None:
         """Use a part of an account with the ceiling `qps`, and what its processes have `learnt`.
 
-        `sent` is how many calls this process has made. The reserved turn is void.
+        `sent` is how many calls this process has made. A reserved turn moves.
         """
         before = self.own_rate
         self._ceiling = qps * RATE_MARGIN
@@ -218,7 +217,7 @@ class AdaptiveRateLimit:
     def cut(self, permit: Permit, sent: int, now: float) -> bool:
         """Record that the call of `permit` was throttled, after `sent` calls in all.
 
-        Returns whether the rate was cut, which makes the reserved turn void.
+        Returns whether the rate was cut, by which a reserved turn moves.
         """
         last_throttled = self._last_throttled
         self._last_throttled = permit

@@ -124,6 +124,18 @@ def test_a_record_of_a_later_version_is_read_as_far_as_it_is_known(
     assert ask(ledger, "b").slots == 0
 
 
+def test_a_record_keeps_the_names_by_which_other_versions_find_its_values(
+    ledger: Ledger,
+) -> None:
+    """C18."""
+    ask(ledger, "a", pause=60)
+    record = json.loads(record_of(ledger, "a"))
+    assert set(record) == {"report", "portion", "changes"}
+    names = "held wanted wanted_rate concurrency qps slots rate hold"
+    assert list(record["report"]) == names.split()
+    assert record["report"]["hold"] == 60
+
+
 @pytest.mark.parametrize(
     "change",
     [
