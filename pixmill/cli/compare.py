@@ -194,7 +194,7 @@ def _outcomes_table(found: "Comparison") -> "Table":
             count = found.outcomes.get((before, after), 0)
             # What changed is what a person looks for.
             changed = bool(count) and before != after
-            style = "bold yellow" if changed else "dim"
+            style = "bold magenta" if changed else ""
             cells.append(Text(f"{count:,}" if count else "·", style))
         table.add_row(in_words(before), *cells)
     return table

@@ -56,7 +56,8 @@ _COPIED = re.compile(
 
 _TWO_COLUMNS = re.compile(r" *\S+(?: \S+)*  +(?=\S)")
 
-_STYLES = {"[simulated]": "36", "warning:": "33", "next:": "1"}
+# Magenta and red are read on white and on black; yellow, cyan and green vanish on white, blue on black.
+_STYLES = {"[simulated]": "35", "warning:": "1;35", "next:": "1"}
 """The colours (SGR) of what a line begins with: a badge, something to read, something to type."""
 
 _KINDS = re.compile(rf"(?P<start> *)(?P<word>{'|'.join(map(re.escape, _STYLES))})")

@@ -159,17 +159,16 @@ def block(now: "Progress") -> "RenderableType":
     top.add_row(
         ProgressBar(total=max(now.to_do, 1), completed=done, width=40),
         Text(f"{done:,} / {now.to_do:,}", style="bold"),
-        Text(_eta(now), style="cyan"),
+        Text(_eta(now)),
     )
     good = now.done["succeeded"]
-    outcomes = Text.assemble(
-        (f"{good:,} done", "green"), "  ", (f"{now.cached:,} cached", "dim")
-    )
+    outcomes = Text(f"{good:,} done  {now.cached:,} cached")
+    # Of the sixteen colours of a terminal only these two are read on white and on black.
     for name, style in (
         ("failed", "red"),
         ("refused", "magenta"),
-        ("in_doubt", "yellow"),
-        ("skipped", "dim"),
+        ("in_doubt", "bold magenta"),
+        ("skipped", ""),
     ):
         if now.done[name]:
             outcomes.append(f"  {now.done[name]:,} {in_words(name)}", style)
@@ -182,21 +181,15 @@ def block(now: "Progress") -> "RenderableType":
             if now.images_waiting
             else ""
         )
-        + (f"  {money(now.cost, now.currency)}" if now.cost is not None else ""),
-        style="dim",
+        + (f"  {money(now.cost, now.currency)}" if now.cost is not None else "")
     )
     lines: list[RenderableType] = [top, outcomes, limits]
     if now.codes:
-        lines.append(
-            Text(
-                "  ".join(f"{code} × {count}" for code, count in now.codes),
-                style="yellow",
-            )
-        )
+        lines.append(Text("  ".join(f"{code} × {count}" for code, count in now.codes)))
     if now.service_is_down:
-        lines.append(Text(_DOWN, style="bold yellow"))
+        lines.append(Text(_DOWN, style="bold magenta"))
     if now.stopping:
-        lines.append(Text(_describe_stop(now), style="bold yellow"))
+        lines.append(Text(_describe_stop(now), style="bold magenta"))
     return Group(*lines)
 
 

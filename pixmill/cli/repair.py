@@ -19,7 +19,7 @@ from pixmill.cli.console import (
 )
 from pixmill.cli.gate import print_published
 from pixmill.cli.progress import InputLook
-from pixmill.text import cli_arguments
+from pixmill.text import cli_arguments, to_minute
 
 if TYPE_CHECKING:
     from pixmill.execution.damaged_records import Checked
@@ -59,9 +59,9 @@ def repair(
         if codes:
             echo(f"  rows without their image: {pending:,} pending, {lost:,} lost")
             for row in repaired.missing[:SHOWN]:
-                line = f"row {row.row_number} ({row.row_key!r}): {row.error_code}"
+                line = f"row {row.row_number} · {row.row_key}: {row.error_code}"
                 if row.url_expires_at:
-                    line += f", its URL expires at {row.url_expires_at}"
+                    line += f", its URL expires {to_minute(row.url_expires_at)} UTC"
                 echo(f"      {line}")
             print_unlisted(codes.total())
         typed = cli_arguments(config, overrides or ())

@@ -27,7 +27,7 @@ def make_table(
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
     for name in labels:
         # A path of a config has no space where it could be broken, and its end says the most.
-        table.add_column(name, style="cyan", overflow="fold")
+        table.add_column(name, overflow="fold")
     for name in values:
         table.add_column(name, justify=justify)
     return table

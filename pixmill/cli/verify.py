@@ -16,7 +16,7 @@ from pixmill.cli.console import (
     print_json,
     print_unlisted,
 )
-from pixmill.text import cli_arguments, in_words
+from pixmill.text import cli_arguments, counted, in_words
 
 if TYPE_CHECKING:
     from pixmill.datasets.findings import Verified
@@ -50,7 +50,7 @@ def verify(
 
 
 def _print_findings(found: "Verified", arguments: str) -> None:
-    versions = f"{found.versions:,} earlier versions"
+    versions = counted(found.versions, "earlier version")
     echo(f"{found.rows:,} rows, {found.images:,} images, {versions} read")
     if not found.problems:
         echo("everything is as it was stored")

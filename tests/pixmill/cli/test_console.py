@@ -109,7 +109,7 @@ def test_colours_say_what_kind_of_line_it_is_unless_somebody_wants_none(
         echo("next: pixmill view pets.yaml")
         lines = shown()
     assert lines == [
-        "  \x1b[33mwarning:\x1b[0m 3 prompts are longer than 800 characters",
+        "  \x1b[1;35mwarning:\x1b[0m 3 prompts are longer than 800 characters",
         "next: pixmill run pets.yaml",
         "error: there is no such table",
         "next: pixmill view pets.yaml",

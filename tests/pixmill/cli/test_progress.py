@@ -1,11 +1,12 @@
 """What a person sees of a run while it goes on."""
 
 import io
+import re
 from collections import Counter
 from decimal import Decimal
 
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
 
 from pixmill.cli.progress import block, plain_line
 from pixmill.config.loading import load_config
@@ -34,6 +35,19 @@ def on_a_terminal(now: Progress) -> str:
     screen = io.StringIO()
     Console(file=screen, width=100).print(block(now))
     return screen.getvalue()
+
+
+def test_no_text_of_the_progress_vanishes_on_white_or_on_black() -> None:
+    """Yellow, cyan, green and white do on the one, blue and dim text on the other."""
+    screen = io.StringIO()
+    outcomes = Counter({"succeeded": 9, "failed": 2, "refused": 1, "in_doubt": 1})
+    now = CALM._replace(done=outcomes, stopping="budget", service_is_down=True)
+    console = Console(file=screen, force_terminal=True, color_system="standard")
+    shown = block(now)
+    assert isinstance(shown, Group)
+    console.print(Group(*shown.renderables[1:]))
+    codes = set(re.findall(r"\x1b\[([0-9;]*)m", screen.getvalue()))
+    assert codes == {"0", "31", "35", "1;35"}
 
 
 @pytest.mark.parametrize("shown", [plain_line, on_a_terminal])
