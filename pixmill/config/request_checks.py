@@ -5,7 +5,6 @@ in `pixmill.config.operation_checks`.
 """
 
 import logging
-import string
 
 from pydantic import ValidationError
 
@@ -14,7 +13,7 @@ from pixmill.config.bucket_address import is_bucket_url
 from pixmill.config.model import Input
 from pixmill.config.problems import ConfigProblem, Problems, explain
 from pixmill.request.canonical_json import canonical_json
-from pixmill.request.model import Request, Seed
+from pixmill.request.model import Request, Seed, placeholders
 from pixmill.request.registry import (
     did_you_mean,
     field_paths,
@@ -105,9 +104,8 @@ def check_prompt(request: Request) -> Problems:
             "request.prompt ends with a line break, which is sent with every prompt; "
             "`prompt: |-` instead of `|` leaves it out, which makes other jobs of them"
         )
-    # Read to its end, as it complains of a brace only when it comes to it.
     try:
-        list(string.Formatter().parse(prompt))
+        placeholders(prompt)
     except ValueError as error:
         yield ConfigProblem(
             "request.prompt",
@@ -119,8 +117,7 @@ def check_allow_empty(section: Input, request: Request) -> Problems:
     """Yield a problem for each column that may be empty and that the prompt does not read."""
     read = {section.column("prompt")}
     try:
-        pieces = string.Formatter().parse(request.prompt or "")
-        read |= {name for _, name, _, _ in pieces}
+        read.update(placeholders(request.prompt))
     except ValueError:
         # A broken template is reported by itself.
         return

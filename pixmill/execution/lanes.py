@@ -101,6 +101,11 @@ class Lanes:
                     lane.send_nothing_more()
             return self._lanes[req_key]
 
+    def send_nothing_more(self) -> None:
+        """Send nothing more: calls and tasks in flight are finished and recorded, all other jobs are skipped."""
+        for lane in self.all():
+            lane.send_nothing_more()
+
     def all(self) -> tuple[Lane, ...]:
         """Return the lanes made so far."""
         with self._lock:

@@ -96,7 +96,8 @@ class ThreadExecutor:
             return Lane(req_key, config, ledger, stop, self._work)
 
         self._lanes = Lanes(make_lane, stop)
-        stop.on_change(self._send_nothing_more)
+        stop.on_change(self._lanes.send_nothing_more)
+        stop.on_change(self._hurry_images)
 
     # Chunks
 
@@ -201,12 +202,6 @@ class ThreadExecutor:
                 self._settlement.note_bug(item, error)
                 self._settlement.end(item, Outcome.SKIPPED)
             self._hurry_images()
-
-    def _send_nothing_more(self) -> None:
-        """Calls and tasks in flight are finished and recorded, all other jobs are skipped."""
-        for lane in self._lanes.all():
-            lane.send_nothing_more()
-        self._hurry_images()
 
     def _hurry_images(self) -> None:
         # Until the last call has ended the run waits in any case, and images have that time too.

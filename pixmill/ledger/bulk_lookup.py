@@ -101,7 +101,9 @@ def look_up_first(
     else:
         elsewhere = {key for key in keys if key}
     found.take(jobs.c.job_key, sorted(elsewhere))
-    returned = _take_while_fitting(keys, found.long)
+    returned = keys
+    if found.long:
+        returned = next(_split_by_bytes(keys, found.long, _TABLE_BYTES))
     found.take_long(sorted(found.long.keys() & set(returned)))
     whole = found.table()
     positions = pc.index_in(asked.slice(0, len(returned)), value_set=whole[_KEY])
@@ -180,7 +182,7 @@ class _LookupResult:
             return
         lines = self._lines(jobs.c.job_key)
         statement = select(func.aggregate_strings(lines.c.line, "\n"))
-        for part in _split_by_bytes(keys, self.long):
+        for part in _split_by_bytes(keys, self.long, _TEXT_BYTES):
             asked = {"values": json.dumps(part, allow_nan=False)}
             self._add(self._connection.execute(statement, asked).scalar())
 
@@ -228,31 +230,20 @@ class _LookupResult:
         return rows.offset(0).subquery()
 
 
-def _take_while_fitting(
-    keys: Sequence[str | None], long: Mapping[str, int]
-) -> Sequence[str | None]:
-    """Return the first of `keys` whose long lines fit into one table, at least one."""
-    total = 0
-    for at, key in enumerate(keys) if long else ():
-        total += long.get(key or "", 0)
-        if at and total > _TABLE_BYTES:
-            return keys[:at]
-    return keys
-
-
 def _split_by_bytes(
-    keys: Sequence[str], lengths: Mapping[str, int]
-) -> Iterator[list[str]]:
-    """Yield `keys` in order, as many at once as fit into one text, at least one."""
-    part: list[str] = []
+    keys: Sequence[str | None], lengths: Mapping[str, int], most: int
+) -> Iterator[list[str | None]]:
+    """Yield `keys` in order, as many at once as have `most` bytes of long lines, at least one."""
+    part: list[str | None] = []
     total = 0
     for key in keys:
-        if part and total + lengths[key] > _TEXT_BYTES:
+        length = lengths.get(key or "", 0)
+        if part and total + length > most:
             yield part
             part = []
             total = 0
         part.append(key)
-        total += lengths[key]
+        total += length
     if part:
         yield part
 

@@ -1,7 +1,6 @@
 """Whether a table has the columns that a config names, and of types that can be read as it says."""
 
 import re
-import string
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pyarrow as pa
 
 from pixmill.config.model import Config
 from pixmill.errors import TableError
+from pixmill.request.model import placeholders
 from pixmill.tables import InputTable, delimiter_hint
 from pixmill.tables.discovery import FRAME_NAME
 
@@ -73,9 +73,9 @@ def _check_placeholders(table: InputTable, config: Config, axes: Sequence[str]) 
                 hint=f"write {{{name}}} for the column",
             )
     by_case = {column.casefold(): column for column in columns}
-    for _, name, _, _ in string.Formatter().parse(prompt):
-        column = by_case.get((name or "").casefold())
-        if name and column and name not in columns:
+    for name in placeholders(prompt):
+        column = by_case.get(name.casefold())
+        if column and name not in columns:
             raise TableError(
                 f"request.prompt contains {{{name}}}, and the table has {column!r}",
                 hint=f"write {{{column}}}: upper and lower case count",

@@ -1,5 +1,6 @@
 """The sections of a config that say what is asked for: the request, its sweep and its seeds."""
 
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -114,6 +115,18 @@ def leave_out_filled(
         if value not in ([], {}, ())
         or not any(other.startswith(f"{path}.") for other in paths)
     }
+
+
+def placeholders(prompt: str | None) -> list[str]:
+    """Return the names in the placeholders of a prompt, in their order.
+
+    Raises ValueError where it is not a template.
+
+        placeholders("{animal} on {ground}")    # ["animal", "ground"]
+    """
+    # Read to its end, as it complains of a brace only when it comes to it.
+    pieces = string.Formatter().parse(prompt or "")
+    return [name for _, name, _, _ in pieces if name]
 
 
 def flatten(

@@ -2,7 +2,6 @@
 
 import json
 import re
-import string
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ import pyarrow as pa
 from pixmill.config.model import Config
 from pixmill.datasets.schema import DESCRIPTION, our_columns
 from pixmill.quality.thresholds import THRESHOLDS
+from pixmill.request.model import placeholders
 from pixmill.tables import as_text
 
 _AXIS = "param_"
@@ -130,8 +130,7 @@ def columns_of(
     for columns in roles.values():
         read += _as_names(columns)
     # Some of the names in the template may be variables of the sweep.
-    pieces = string.Formatter().parse(config.request.prompt or "")
-    read += [name for _, name, _, _ in pieces if name]
+    read += placeholders(config.request.prompt)
     read += row_key
     return DatasetColumns(
         ours={name: column for name, column in ours.items() if column in schema.names},

@@ -1,14 +1,14 @@
 """The request that points differ from: which axes there can be, their defaults, what fits in them."""
 
-import string
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
 from pixmill.request.canonical_json import JsonValue, canonical_json, canonical_value
-from pixmill.request.model import Request, flatten
+from pixmill.request.model import Request, flatten, placeholders
 from pixmill.request.operations.operation import Operation
 from pixmill.request.registry import (
     find_field_problem,
@@ -192,19 +192,14 @@ def baseline_of(
         if not isinstance(value, Mapping | list):
             defaults[path] = value
     operations = (own, *others)
+    variables: list[str] = []
+    # A broken template is reported with the request.
+    with suppress(ValueError):
+        variables = placeholders(request.prompt)
     return BaselineRequest(
         request,
         operations,
         params,
         defaults,
-        _placeholders(request),
+        frozenset(variables),
     )
-
-
-def _placeholders(request: Request) -> frozenset[str]:
-    try:
-        pieces = list(string.Formatter().parse(request.prompt or ""))
-    except ValueError:
-        # A broken template is reported with the request.
-        return frozenset()
-    return frozenset(name for _, name, _, _ in pieces if name)
