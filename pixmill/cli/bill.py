@@ -1,16 +1,16 @@
 """The command `bill`: what was spent, and whether the provider's console says the same."""
 
-from collections.abc import Iterator, Sequence
-from decimal import Decimal
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pixmill.cli.console import SIMULATED, Json, echo, place, print_json
+from pixmill.cli.reconciliation import print_reconciliation
 from pixmill.cli.store_argument import StorePath, find_store, open_store_ledger
 from pixmill.cli.tables import clean_cell, make_table, print_parts
 from pixmill.errors import UserError
-from pixmill.text import amount, counted, describe_range, in_words
+from pixmill.text import amount, counted, describe_range
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from pixmill.config.model import Config
     from pixmill.ledger.billing.bill import Bill, Line
-    from pixmill.ledger.billing.queries import UnmatchedIds
-    from pixmill.ledger.billing.reconciliation import Day, Reconciliation
 
 EXIT_DIFFERS = 3
 
@@ -82,7 +80,7 @@ def bill(
         made = make_bill(ledger, period, names)
     _print_bill(made, is_simulated=given.is_simulated)
     if reconciliation:
-        _print_reconciliation(reconciliation)
+        print_reconciliation(reconciliation)
     if as_json:
         compared = reconciliation.as_dict() if reconciliation else None
         print_json({**made.as_dict(), "against": compared})
@@ -162,74 +160,3 @@ def _figures(line: "Line") -> Iterator[str]:
             yield amount(part.cost) if part.calls else ""
     yield f"{line.no.calls:,}"
     yield describe_range(line.least, line.most, line.currency)
-
-
-def _print_reconciliation(found: "Reconciliation") -> None:
-    export = found.export
-    columns = ", ".join(
-        f"{in_words(part)} from {clean_cell(name)}"
-        for part, name in export.columns.items()
-    )
-    echo()
-    echo(f"the console's export: {counted(len(export.rows), 'row')}; {columns}")
-    if export.left_out:
-        echo(f"  left out, as they have no date: {counted(export.left_out, 'row')}")
-    if found.outside:
-        echo(f"  outside {found.period.label}: {counted(found.outside, 'row')}")
-    _print_days([day for day in found.days if day.differs])
-    _print_ids(
-        found.only_console,
-        "only the console has",
-        "charged there, and unknown or not charged here",
-    )
-    _print_ids(found.only_ledger, "only the ledger has", "charged here")
-    if not found.differs:
-        echo("no difference")
-
-
-def _print_days(differing: "Sequence[Day]") -> None:
-    if not differing:
-        return
-    figures = ("charged", "unknown", "console", "spent", "console", "difference")
-    table = make_table(("differs",), figures)
-    for day in differing:
-        calls = "" if day.console_calls is None else f"{day.console_calls:,}"
-        cost = "" if day.console_amount is None else amount(day.console_amount)
-        table.add_row(
-            day.day or "all",
-            f"{day.charged:,}",
-            f"{day.unknown:,}",
-            calls,
-            describe_range(day.least, day.most),
-            cost,
-            ", ".join(_describe_differences(day)),
-        )
-    print_parts(table)
-
-
-def _describe_differences(day: "Day") -> Iterator[str]:
-    """Say how far the console is outside what the ledger allows, in calls and in money."""
-    if day.calls_differ and day.console_calls is not None:
-        # Calls that may have been charged make the ledger's side a range, too.
-        allowed = day.charged
-        if day.console_calls > day.charged:
-            allowed = day.charged + day.unknown
-        yield f"{day.console_calls - allowed:+,} calls"
-    if day.amounts_differ and day.console_amount is not None:
-        bound = day.most
-        if day.least is not None and day.console_amount < day.least:
-            bound = day.least
-        over = day.console_amount - (bound or Decimal(0))
-        sign = "+" if over > 0 else "-"
-        yield f"{sign}{amount(abs(over))}"
-
-
-def _print_ids(side: "UnmatchedIds | None", whose: str, meaning: str) -> None:
-    if not side or not side.number:
-        return
-    echo(f"{whose} {counted(side.number, 'request id')} ({meaning}):")
-    for request_id in side.ids:
-        echo(f"  {clean_cell(request_id)}")
-    more = side.number - len(side.ids)
-    if more > 0:
-        echo(f"  and {more:,} more")

@@ -20,12 +20,11 @@ from pixmill.cli.console import (
     print_json,
     print_problem_rows,
 )
+from pixmill.cli.flow_run import run_flow
 from pixmill.cli.gate import print_gate
 from pixmill.cli.notify import notify_of_error, notify_of_run
-from pixmill.cli.own_packages import prefer_own_packages
 from pixmill.cli.plan import Limit, Rows, print_plan
 from pixmill.cli.progress import InputLook
-from pixmill.errors import PixmillError
 from pixmill.local_paths import given_path
 from pixmill.signals import (
     EXIT_INTERRUPTED,
@@ -34,9 +33,7 @@ from pixmill.signals import (
     handle_signals,
 )
 from pixmill.text import cli_arguments
-from pixmill.threads import start_thread
 
-EVENT_SECONDS = 10.0
 REHEARSAL = (
     "provider.kind=simulator",
     "provider.base_url=null",
@@ -290,76 +287,7 @@ def _pay_or_publish(
         is_agreed = order.yes or order.faults is not None
         agree(run, yes=is_agreed, new_store=order.new_store)
     server.use()
-    return _run_flow(run, order)
-
-
-def _run_flow(run: "PreparedRun", order: RunRequest) -> "RunSummary":
-    """Let Prefect carry out a run that was agreed to."""
-    from prefect.exceptions import TerminationSignal
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    prefer_own_packages()
-    from flows.generate import generate_dataset
-    from pixmill.cli.progress import show_progress
-    from pixmill.memory import keep_less_memory
-
-    keep_less_memory()
-    # The end of a run waits for the thread of the heartbeats, which sleeps for whole
-    # seconds. Whoever waits for them sets how often they come.
-    no_heartbeats = temporary_settings(
-        set_defaults={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-    )
-    with show_progress(run), no_heartbeats:
-        try:
-            generate_dataset(
-                order.config, order.overrides, order.limit, order.new_store
-            )
-        except PixmillError:
-            # Of a run that did not begin there is nothing to deliver, and a signal while
-            # it waits would hide the error.
-            if run.started:
-                _deliver_events()
-            raise
-        except TerminationSignal:
-            # A SIGTERM that Prefect took, before the run drained or after.
-            if run.started is None:
-                raise KeyboardInterrupt from None
-            return run.started.finish()
-        except Exception as error:
-            return _finish_without_prefect(run, error)
-        _deliver_events()
-    if run.started is None:
-        raise PixmillError(f"the flow of run {run.run_id} did not start it")
-    return run.started.finish()
-
-
-def _finish_without_prefect(run: "PreparedRun", error: Exception) -> "RunSummary":
-    """Return the summary of a run that Prefect left alone, because its server is gone for instance.
-
-    Raises PixmillError where it never started.
-    """
-    what = f"Prefect failed ({type(error).__name__}: {error})"
-    if run.started is None:
-        raise PixmillError(
-            f"{what} before the run began; nothing was sent",
-            hint="run the same command again, or set PREFECT_API_URL to a server that answers",
-        ) from error
-    summary = run.started.finish()
-    echo(
-        f"warning: {what} during the run; "
-        "what was paid for is recorded and published without it"
-    )
-    return summary
-
-
-def _deliver_events() -> None:
-    """Wait a while for Prefect's events to be sent, before the server that takes them
-    is stopped.
-    """
-    from prefect.events.worker import EventsWorker
-
-    worker = EventsWorker.instance()
-    start_thread(worker.wait_until_empty, "pixmill-events").join(EVENT_SECONDS)
+    return run_flow(run, order)
 
 
 def _print_summary(summary: "RunSummary", order: RunRequest) -> None:

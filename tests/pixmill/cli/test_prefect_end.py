@@ -11,7 +11,8 @@ from prefect.settings import (
 )
 
 import flows.generate
-from pixmill.cli import run as pay
+from pixmill.cli import flow_run
+from pixmill.cli.run import RunRequest
 from pixmill.config.loading import load_config
 from pixmill.errors import PixmillError
 from pixmill.execution.prepare import PreparedRun, prepare
@@ -23,10 +24,10 @@ def flow_of(project: Project, monkeypatch: pytest.MonkeyPatch, does: Any) -> Run
     """What `pixmill run` reports where Prefect does this with the flow."""
     project.write_rows(project.rows(2))
     config = project.write_config()
-    monkeypatch.setattr(pay, "_deliver_events", lambda: None)
+    monkeypatch.setattr(flow_run, "_deliver_events", lambda: None)
     with prepare(load_config(config)) as run:
         monkeypatch.setattr(flows.generate, "generate_dataset", lambda *_: does(run))
-        return pay._run_flow(run, pay.RunRequest(run.config, config, []))
+        return flow_run.run_flow(run, RunRequest(run.config, config, []))
 
 
 def carried_out(prepared: PreparedRun) -> None:

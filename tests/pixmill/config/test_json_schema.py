@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from pixmill.cli.init import STARTER
+from pixmill.cli.starters import STARTER
 from pixmill.config.json_schema import SCHEMA_FILE, config_schema
 from pixmill.config.yaml_reader import read_yaml
 from tests.conftest import ROOT
