@@ -83,15 +83,15 @@ class GroupWriter:
         """
         if self._broken:
             raise self._broken
-        ticket = _PendingWrite(apply, entry)
+        write = _PendingWrite(apply, entry)
         with self._closing:
             if self._closed:
                 raise LedgerError("the ledger is closed: nothing more is written to it")
-            self._queue.put(ticket)
-        ticket.lock.acquire()
-        if ticket.error:
-            raise ticket.error
-        result: Result = ticket.result
+            self._queue.put(write)
+        write.lock.acquire()
+        if write.error:
+            raise write.error
+        result: Result = write.result
         return result
 
     def close(self) -> None:
@@ -102,8 +102,8 @@ class GroupWriter:
         self._thread.join()
 
     def _work(self) -> None:
-        while (ticket := self._queue.get()) is not None:
-            group = [ticket]
+        while (write := self._queue.get()) is not None:
+            group = [write]
             while len(group) < MAX_GROUP and not self._queue.empty():
                 following = self._queue.get()
                 if following is None:
@@ -126,13 +126,13 @@ class GroupWriter:
                 )
             except Exception as problem:
                 if len(group) > 1 and _is_of_an_entry(problem):
-                    for ticket in group:
-                        self._commit([ticket])
+                    for write in group:
+                        self._commit([write])
                     return
                 error = self._report(problem)
-        for ticket in group:
-            ticket.error = error
-            ticket.lock.release()
+        for write in group:
+            write.error = error
+            write.lock.release()
 
     def _report(self, problem: Exception) -> Exception:
         """Return what the caller hears of `problem`; write nothing more unless an entry alone is to
@@ -151,19 +151,19 @@ class GroupWriter:
         return self._broken
 
     def _apply(self, group: list[_PendingWrite], number: int) -> None:
-        kinds = list(dict.fromkeys(ticket.apply for ticket in group))
+        kinds = list(dict.fromkeys(write.apply for write in group))
         try:
             with self._database.writing.begin() as connection:
                 self._database.lock(connection)
                 if not self._database.number_group(connection, number):
                     # The commit that was lost sight of did happen, with the results that the
-                    # tickets have.
+                    # writes have.
                     return
                 for apply in kinds:
-                    tickets = [ticket for ticket in group if ticket.apply == apply]
-                    results = apply(connection, [ticket.entry for ticket in tickets])
-                    for ticket, result in zip(tickets, results, strict=True):
-                        ticket.result = result
+                    writes = [write for write in group if write.apply == apply]
+                    results = apply(connection, [write.entry for write in writes])
+                    for write, result in zip(writes, results, strict=True):
+                        write.result = result
         except BaseException:
             self._forget()
             raise
