@@ -11,7 +11,7 @@ import yaml
 
 from pixmill.api.functions import plan
 from pixmill.config.loading import load_config
-from pixmill.datasets.refused import accept_refused
+from pixmill.datasets.refused_dataset import accept_refused
 from pixmill.planning.planner import make_plan
 from pixmill.planning.promotion import promote_picks, promote_point
 from pixmill.request.model import flatten

@@ -17,7 +17,7 @@ from pixmill.datasets.loading import (
     load_results,
     open_dataset,
 )
-from pixmill.datasets.refused import refused_folder
+from pixmill.datasets.refused_dataset import refused_folder
 from pixmill.datasets.schema import free_name, our_columns
 from pixmill.errors import UserError
 from pixmill.execution.run_summary import RunSummary

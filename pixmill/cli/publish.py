@@ -23,7 +23,7 @@ def publish(
     Never pays.
     """
     from pixmill.config.loading import load_config
-    from pixmill.datasets.refused import accept_refused, find_refused
+    from pixmill.datasets.refused_dataset import accept_refused, find_refused
     from pixmill.datasets.report import page_beside, write_report
     from pixmill.execution.run_summary import EXIT_REFUSED
     from pixmill.storage import open_store

@@ -43,7 +43,7 @@ from pixmill.datasets.published_outcomes import (
     DatasetOrigin,
     origin_of,
 )
-from pixmill.datasets.refused import forget_refused, set_aside
+from pixmill.datasets.refused_dataset import forget_refused, set_aside
 from pixmill.datasets.result_table import OutcomeCounts, ResultTable
 from pixmill.datasets.row_files import open_files, read_back, write_rows
 from pixmill.datasets.score_columns import open_score_columns

@@ -15,7 +15,7 @@ from pixmill.config.model import Config
 from pixmill.datasets.contact_sheet import Figure, draw_contact_sheet, jpeg_of
 from pixmill.datasets.dataset_files import DATASET
 from pixmill.datasets.our_error_codes import OUR_CODES
-from pixmill.datasets.refused import refused_folder
+from pixmill.datasets.refused_dataset import refused_folder
 from pixmill.datasets.schema import our_columns
 from pixmill.errors import PixmillError
 from pixmill.execution.delivery import Delivery, Message, deliver, find_targets

@@ -21,7 +21,7 @@ from pixmill.config.model import Config
 from pixmill.datasets.dataset_files import DATASET, MANIFEST
 from pixmill.datasets.loading import open_dataset, stream_own_columns
 from pixmill.datasets.publishing import complete_publication
-from pixmill.datasets.refused import refused_folder
+from pixmill.datasets.refused_dataset import refused_folder
 from pixmill.errors import UserError
 from pixmill.execution.damaged_records import Checked, drop_damaged_records
 from pixmill.execution.prepare import prepare

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pixmill.config.model import Config
 from pixmill.datasets.gate import Gate, gate_of
 from pixmill.datasets.publishing import last_manifest
-from pixmill.datasets.refused import refused_gate
+from pixmill.datasets.refused_dataset import refused_gate
 from pixmill.ledger import Ledger, open_ledger, queries
 from pixmill.ledger.process_owner import is_dead
 from pixmill.limits.history import LimitChange, changes_of

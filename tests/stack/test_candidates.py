@@ -12,7 +12,7 @@ import pytest
 
 from pixmill.config.loading import load_config
 from pixmill.datasets.dataset_files import CANDIDATES, DATASET
-from pixmill.datasets.refused import accept_refused
+from pixmill.datasets.refused_dataset import accept_refused
 from pixmill.datasets.verification import verify
 from pixmill.execution.picks import record_picks
 from pixmill.ledger import open_ledger

@@ -11,7 +11,11 @@ import pytest
 from pixmill.config.loading import load_config
 from pixmill.config.model import Config
 from pixmill.datasets import refused as refused_module
-from pixmill.datasets.refused import Refused, accept_refused, find_refused
+from pixmill.datasets.refused_dataset import (
+    RefusedDataset,
+    accept_refused,
+    find_refused,
+)
 from pixmill.datasets.verification import verify
 from pixmill.errors import ConfigError, UserError
 from pixmill.execution.prepare import prepare
@@ -268,7 +272,7 @@ def test_of_a_run_and_a_person_who_publish_at_once_one_waits_for_the_other(
     find = refused_module._find
     has_lock: list[bool] = []
 
-    def look(config: Config) -> Refused:
+    def look(config: Config) -> RefusedDataset:
         with (config.dataset_folder / ".lock").open() as file:
             with pytest.raises(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

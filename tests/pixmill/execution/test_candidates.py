@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pixmill.config.loading import load_config
-from pixmill.datasets.refused import accept_refused
+from pixmill.datasets.refused_dataset import accept_refused
 from pixmill.errors import ConfigError, UserError
 from pixmill.execution.picks import PickCounts, record_picks
 from pixmill.execution.prepare import prepare

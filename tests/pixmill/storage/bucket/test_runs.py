@@ -19,7 +19,7 @@ from pixmill.datasets.dataset_files import PUBLISHED
 from pixmill.datasets.export import export
 from pixmill.datasets.loading import load_results
 from pixmill.datasets.page_preserving_writer import _page_extents
-from pixmill.datasets.refused import accept_refused, find_refused
+from pixmill.datasets.refused_dataset import accept_refused, find_refused
 from pixmill.datasets.report import page_of, write_report
 from pixmill.datasets.verification import verify
 from pixmill.errors import PixmillError, StoreError, UserError

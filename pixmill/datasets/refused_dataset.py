@@ -39,7 +39,7 @@ PAGE = "report/index.html"
 """Its report, from its own folder."""
 
 
-class Refused(NamedTuple):
+class RefusedDataset(NamedTuple):
     """A dataset that waits for a person to decide."""
 
     path: Path
@@ -85,13 +85,13 @@ def refused_gate(config: Config) -> Gate | None:
     return gate_of(manifest_at(refused_folder(config) / MANIFEST))
 
 
-def find_refused(config: Config) -> Refused:
+def find_refused(config: Config) -> RefusedDataset:
     """Return the dataset that the gate refused last. Raises UserError where there is none."""
     with publication_lock(config.dataset_folder):
         return _find(config)
 
 
-def _find(config: Config) -> Refused:
+def _find(config: Config) -> RefusedDataset:
     """Return it, for whoever has the lock."""
     store = open_store(config)
     folder = refused_folder(config)
@@ -104,10 +104,10 @@ def _find(config: Config) -> Refused:
             f"there is no refused dataset of {config.name}",
             hint="a run leaves one where a condition of quality.gate does not hold",
         )
-    return Refused(folder / DATASET, manifest["rows"], gate)
+    return RefusedDataset(folder / DATASET, manifest["rows"], gate)
 
 
-def accept_refused(config: Config) -> Refused:
+def accept_refused(config: Config) -> RefusedDataset:
     """Publish the dataset that the gate refused last, as it was looked at; return it, with its path
     from now on.
 
@@ -127,7 +127,7 @@ def accept_refused(config: Config) -> Refused:
     return accepted._replace(path=folder / DATASET)
 
 
-def _put_in_place(config: Config) -> Refused:
+def _put_in_place(config: Config) -> RefusedDataset:
     """Publish what was refused, and leave it where it is: in a bucket this is done again where
     another host was first."""
     folder = config.dataset_folder
