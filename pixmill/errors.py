@@ -89,5 +89,9 @@ class Interrupted(KeyboardInterrupt):
         return [f"{type(self).__name__}: {self}"]
 
 
+class PlanWarning(UserWarning):
+    """What `pixmill plan` warns of, said by `pixmill.run` before it pays."""
+
+
 class RunWarning(UserWarning):
     """A run of `pixmill.run` ended with an exit code other than 0; the text says why."""

@@ -16,12 +16,13 @@ from pixmill.api.results import Results, ShownPlan
 from pixmill.cli.notify import notify_of_error, notify_of_run
 from pixmill.cli.progress import InputLook
 from pixmill.config.model import Config
-from pixmill.errors import ConfigError, Interrupted, RunWarning
+from pixmill.errors import ConfigError, Interrupted, PlanWarning, RunWarning
 from pixmill.execution.delivery import check_targets
 from pixmill.execution.prepare import prepare
 from pixmill.execution.run_summary import RunSummary
 from pixmill.execution.spending_rules import check_consent
 from pixmill.planning.plan import Plan
+from pixmill.planning.plan_warnings import find_warnings
 from pixmill.planning.planner import plan_config
 from pixmill.signals import EXIT_INTERRUPTED
 
@@ -61,8 +62,9 @@ def run(
     store has no ledger yet `new_store=True`.
 
     Ctrl-C finishes the calls in flight, publishes, and raises Interrupted. Whatever else ended a run
-    early is in the results, and is a RunWarning. Raises ConfigError, TableError and SpendingRefused
-    before anything is sent; LedgerError, StoreError and PixmillError where a run can't go on.
+    early is in the results, and is a RunWarning. Before anything is sent, what `pixmill plan` warns of
+    is a PlanWarning, and ConfigError, TableError and SpendingRefused are raised; LedgerError,
+    StoreError and PixmillError where a run can't go on.
     """
     if max_calls is not None:
         overrides = [*overrides, f"budget.max_calls={max_calls}"]
@@ -101,6 +103,10 @@ def _pay(
     with ExitStack() as stack:
         prepared = stack.enter_context(prepare(settings, limit, look.show))
         look.end()
+        if prepared.to_pay:
+            for warning in find_warnings(prepared.plan):
+                # At the line that called `run`.
+                warnings.warn(warning, PlanWarning, stacklevel=3)
         check_consent(
             prepared.plan,
             prepared.to_pay,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
-from pixmill.cli.plan import plan_lines
+from pixmill.cli.plan import full_plan_lines, plan_lines
+from pixmill.cli.run_outlook import look_ahead
 from pixmill.config.model import Config
 from pixmill.datasets.dataset_files import CONFIG, DATASET
 from pixmill.datasets.loading import (
@@ -19,7 +20,7 @@ from pixmill.datasets.loading import (
 )
 from pixmill.datasets.refused_dataset import refused_folder
 from pixmill.datasets.schema import free_name, our_columns
-from pixmill.errors import UserError
+from pixmill.errors import PixmillError, UserError
 from pixmill.execution.run_summary import RunSummary
 from pixmill.local_paths import named_file
 from pixmill.planning.plan import Plan
@@ -182,10 +183,18 @@ class ShownPlan(Plan):
         return cls(**{field.name: getattr(plan, field.name) for field in fields(plan)})
 
     def __repr__(self) -> str:
-        return "\n".join(plan_lines(self))
+        return "\n".join(self._lines)
 
     def _repr_html_(self) -> str:
         """Show the plan in a notebook."""
         from pixmill.api.views import text_block  # not for scripts
 
-        return text_block(plan_lines(self))
+        return text_block(self._lines)
+
+    @cached_property
+    def _lines(self) -> tuple[str, ...]:
+        try:
+            return tuple(full_plan_lines(self, look_ahead(self)))
+        except PixmillError:
+            # The table was edited since, or the ledger can't be read: the counts are what they were.
+            return tuple(plan_lines(self))

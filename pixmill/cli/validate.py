@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pixmill.cli.console import ConfigPath, Force, Json, Overrides, echo, print_json
-from pixmill.cli.plan import invalid_lines
+from pixmill.cli.plan import invalid_lines, warning_lines
 from pixmill.local_paths import given_path
 from pixmill.text import cli_arguments
 
@@ -47,7 +47,7 @@ def validate(
     plan = make_plan(settings, None)
     valid = plan.rows - plan.invalid
     echo(f"{plan.rows:,} rows, {valid:,} valid, {plan.invalid:,} invalid")
-    for line in invalid_lines(plan):
+    for line in (*invalid_lines(plan), *warning_lines(plan)):
         echo(line)
     if out:
         write_invalid_rows(plan, str(out))

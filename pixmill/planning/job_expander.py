@@ -171,6 +171,11 @@ class JobExpander:
         return np.ones(batch.rows.num_rows, np.bool_)
 
     @property
+    def rephrases(self) -> bool:
+        """Whether the provider rewrites the prompts of all jobs."""
+        return self._shapes.rephrases
+
+    @property
     def reads_prompts(self) -> bool:
         """Whether prompts have something of their row in them."""
         return bool(self._prompts.template.columns)

@@ -47,6 +47,13 @@ class RowShapes:
         self._plain = [request_shape(request) for request in self._requests]
         self._shape_at = lru_cache(_REMEMBERED)(self._make_shape)
 
+    @property
+    def rephrases(self) -> bool:
+        """Whether the provider rewrites the prompts of all jobs."""
+        if "use_rephraser" in self._input.field_columns:
+            return False
+        return all(request.params.get("use_rephraser") for request in self._requests)
+
     def of(
         self,
         batch: RowBatch,

@@ -1,5 +1,6 @@
 """`pixmill.run` and `pixmill.plan`, as a notebook calls them."""
 
+import html
 import os
 import shutil
 from base64 import b64decode
@@ -13,7 +14,13 @@ from PIL import Image
 
 import pixmill
 from pixmill import errors
-from pixmill.errors import ConfigError, RunWarning, SpendingRefused, TableError
+from pixmill.errors import (
+    ConfigError,
+    PlanWarning,
+    RunWarning,
+    SpendingRefused,
+    TableError,
+)
 from tests.conftest import ROOT, Project, Simulated, run_config
 
 SECTIONS: dict[str, Any] = {
@@ -135,6 +142,32 @@ def test_the_lines_of_the_readme_run_as_they_are(tmp_path: Path) -> None:
     assert results._repr_html_().count("<img") == 16
 
 
+def test_a_plan_in_python_says_all_that_the_command_says_and_its_warnings_are_those_of_the_run(
+    project: Project,
+) -> None:
+    frame = pd.DataFrame(project.rows(2))
+    how = {**SECTIONS, "request": {"prompt": "{text}, in {style}"}}
+    how["sweep"] = {"style": ["ink", "oil"], "exclude": ["style == 'wax'"]}
+    shown = pixmill.plan(frame, **how)
+    rephraser = "the rephraser is on and rewrites the prompt of each call"
+    never = "sweep.exclude.0: style == 'wax'   holds for 0 of 2 points"
+    for text in (repr(shown), html.unescape(shown._repr_html_())):
+        assert f"  warning: {rephraser}" in text
+        assert f"  warning: {never}" in text
+        assert "  axes:\n      style  ink  oil\n  conditions:\n" in text
+        assert "  the request of row 1 · r0 · style ink:\n" in text
+        assert "run would make 4 calls, of r0, r1" in text
+    with pytest.warns(PlanWarning) as warned:
+        pixmill.run(frame, **how)
+    assert [str(one.message).partition(", so")[0] for one in warned] == [
+        never,
+        rephraser,
+    ]
+    assert {one.filename for one in warned} == {__file__}
+    # Nothing is left to pay for, and so to be warned of.
+    pixmill.run(frame, **how)
+
+
 def test_a_run_that_pays_needs_a_cap_or_a_yes_and_agreement_to_a_new_ledger(
     project: Project, simulated: Simulated
 ) -> None:
@@ -185,7 +218,8 @@ def test_a_notebook_shows_transparent_pictures_and_the_axes_of_the_sweep_alone(
 ) -> None:
     frame = pd.DataFrame(project.rows(1))
     frame["param_note"] = "a column of the table"
-    results = pixmill.run(frame, sweep={"scale": [2, 3]}, **SECTIONS)
+    plain = {"params": {"use_rephraser": False}}
+    results = pixmill.run(frame, sweep={"scale": [2, 3]}, request=plain, **SECTIONS)
     Image.new("RGBA", (400, 200)).save(results.images[0], "PNG")
     page = results._repr_html_()
     assert "scale 2" in page
