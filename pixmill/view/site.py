@@ -242,7 +242,8 @@ class Site:
                 # Unless another request was first: it knows which pages are unfinished.
                 known = self._live.get(dataset.key)
                 if known is None or known.run_id != run.run_id:
-                    self._live[dataset.key] = known = new
+                    known = new
+                    self._live[dataset.key] = new
         return known.jobs
 
     def _figures_of(
