@@ -220,28 +220,23 @@ class TaskPoller:
             if left > _ROUNDING:
                 self._put(task, left)
                 continue
+            job = task.item.job
             answer = None
             try:
                 if not self._queue.is_closed:
                     time.sleep(self._pace.reserve())
                     task = task._replace(asked_at=time.monotonic())
-                    answer = self._ask(task)
+                    options = job.result_options or "{}"
+                    answer = self._client.poll(job.req_key, task.task_id, options)
+                    # Right after its submit the provider may not know a task yet.
+                    if answer.code == _NOT_FOUND and task.age < NOT_FOUND_SECONDS:
+                        answer = replace(answer, verdict=Verdict.RUNNING)
             except Exception as error:
                 self._settlement.note_bug(task.item, error)
             if answer is None:
                 self._leave_to_next_run(task)
             else:
                 self._follow_up(task, answer)
-
-    def _ask(self, task: RunningTask) -> Response:
-        """Poll a task and return the answer."""
-        job = task.item.job
-        answer = self._client.poll(
-            job.req_key, task.task_id, job.result_options or "{}"
-        )
-        if answer.code == _NOT_FOUND and task.age < NOT_FOUND_SECONDS:
-            return replace(answer, verdict=Verdict.RUNNING)
-        return answer
 
     def _follow_up(self, task: RunningTask, answer: Response) -> None:
         match answer.verdict:
