@@ -104,7 +104,8 @@ class Downloads:
         """Images that their hosts did not give."""
         self._cancelled = False
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="pixmill-image")
-        self._ender: threading.Timer | None = None
+        self._ended = threading.Event()
+        self._ender: threading.Thread | None = None
 
     # Images inside answers
 
@@ -201,9 +202,9 @@ class Downloads:
         with self._lock:
             if self._ender:
                 return
-            self._ender = threading.Timer(END_SECONDS, self._fetcher.abort)
-            self._ender.name = "pixmill-image-end"
-            self._ender.daemon = True
+            self._ender = threading.Thread(
+                target=self._end_later, name="pixmill-image-end", daemon=True
+            )
             try:
                 self._ender.start()
             except RuntimeError:
@@ -219,8 +220,8 @@ class Downloads:
     def close(self) -> None:
         """Wait for all fetches to end, and try once more to write what is held."""
         self._pool.shutdown()
+        self._ended.set()
         if self._ender:
-            self._ender.cancel()
             self._ender.join()
         # A person may free the disk meanwhile: there is no URL to fetch these from.
         for pause in TRIES_AGAIN:
@@ -236,6 +237,10 @@ class Downloads:
                     self._record(held.job_key, held.urls, stored, 0.0)
             self._held = refused
         self._fetcher.close()
+
+    def _end_later(self) -> None:
+        if not self._ended.wait(END_SECONDS):
+            self._fetcher.abort()
 
     # One job
 
