@@ -39,7 +39,7 @@ class RetrySelection:
         """Return by position which of `keys` these are, with the number of attempts
         that each has had.
         """
-        found = ledger.read(queries.settled, keys)
+        found = ledger.read(queries.retry_facts, keys)
         chosen = pc.is_in(found["state"], pa.array(list(self.statuses or SETTLED)))
         if self.codes is not None:
             chosen = pc.and_(

@@ -133,9 +133,9 @@ def known(
     )
 
 
-def settled(connection: Connection, keys: Sequence[str | None]) -> pa.Table:
-    """Return for each of `keys` what `retry` chooses by: `state`, `error_code` (published so) and
-    `attempts`."""
+def retry_facts(connection: Connection, keys: Sequence[str | None]) -> pa.Table:
+    """Return for each of `keys` what `pixmill retry` chooses by: `state`, `error_code` as a dataset
+    publishes it, and `attempts`."""
     code = case((lacks_images(), jobs.c.image_error), else_=jobs.c.error_code).label(
         "error_code"
     )

@@ -185,7 +185,7 @@ def test_a_chunk_that_was_lost_goes_out_once_more_and_not_twice(
             assert not worker_pool.chunk_failed(chunk, RuntimeError("died"))
             assert answered(worker_pool, chunk).outcomes == ChunkCounts(succeeded=4)
             assert (
-                run.ledger.read(queries.settled, [job.key for job in chunk])[
+                run.ledger.read(queries.retry_facts, [job.key for job in chunk])[
                     "state"
                 ].to_pylist()
                 == [State.SUCCEEDED.value] * 4
