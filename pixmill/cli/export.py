@@ -20,7 +20,7 @@ from pixmill.local_paths import given_path
 from pixmill.text import counted, in_words
 
 if TYPE_CHECKING:
-    from pixmill.datasets.export import Choice, Exported
+    from pixmill.datasets.export import Choice, Exported, Format
 
 Where = Annotated[
     str | None,
@@ -93,6 +93,16 @@ _READ_BY = {
 }
 
 
+_ENDINGS: "dict[str, Format]" = {
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".png": "contact-sheet",
+    ".pdf": "contact-sheet",
+}
+"""Formats by what their files end in."""
+
+
 def export(
     config: ConfigPath,
     out: Annotated[
@@ -103,12 +113,15 @@ def export(
             help="The file to write, or the new folder for images.",
         ),
     ],
-    kind: Annotated[
-        Literal[
-            "parquet", "csv", "jsonl", "imagefolder", "webdataset", "contact-sheet"
-        ],
-        typer.Option("--format", help="What to write."),
-    ] = "parquet",
+    form: Annotated[
+        Literal["parquet", "csv", "jsonl", "imagefolder", "webdataset", "contact-sheet"]
+        | None,
+        typer.Option(
+            "--format",
+            help="What to write. Default: what PATH ends in, .parquet, .csv, .jsonl, or .png or "
+            ".pdf for contact sheets; with any other ending parquet.",
+        ),
+    ] = None,
     where: Where = None,
     picks: Picks = None,
     across: Across = None,
@@ -140,6 +153,7 @@ def export(
         embed_images=embed_images,
         readable_names=readable_names,
     )
+    kind = _choose_format(form, out)
     _check_fit(choice, kind)
     settings = load_config(config, overrides or ())
     check_target(settings, config, out, overwrite=force)
@@ -153,6 +167,18 @@ def export(
     if as_json:
         counts = done.as_dict()
         print_json({"rows": done.rows, "format": kind, "out": str(out), **counts})
+
+
+def _choose_format(form: "Format | None", out: Path) -> "Format":
+    """Return the format to write: `form`, or what `out` ends in. Raises UserError where they differ."""
+    ending = out.suffix.lower()
+    of_ending = _ENDINGS.get(ending)
+    if form and of_ending and form != of_ending:
+        raise UserError(
+            f"--out {out} ends in {ending}, which is {of_ending}, and --format is {form}",
+            hint="leave --format out, or name another file",
+        )
+    return form or of_ending or "parquet"
 
 
 def _check_fit(choice: "Choice", kind: str) -> None:

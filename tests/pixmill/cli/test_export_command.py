@@ -115,6 +115,36 @@ def test_a_csv_export_with_raw_cells_pays_for_nothing_as_a_table(
 
 
 @pytest.mark.parametrize(
+    ("name", "kind", "begins"),
+    [
+        ("t.csv", "csv", b"id,"),
+        ("t.JSONL", "jsonl", b"{"),
+        ("t.parquet", "parquet", b"PAR1"),
+        ("t", "parquet", b"PAR1"),
+        ("t.png", "contact-sheet", b"\x89PNG"),
+    ],
+)
+def test_without_a_format_the_ending_of_the_file_says_what_is_written(
+    shelf: Shelf, pixmill: Command, name: str, kind: str, begins: bytes
+) -> None:
+    out = shelf.folder / name
+    shown = pixmill("export", shelf.path, "--out", str(out), "--json")
+    assert (shown.exit_code, shown.report["format"]) == (0, kind)
+    assert out.read_bytes().startswith(begins)
+
+
+def test_an_ending_of_another_format_is_a_mistake_that_names_both(
+    shelf: Shelf, pixmill: Command
+) -> None:
+    out = shelf.folder / "t.csv"
+    for kind in ("parquet", "imagefolder", "contact-sheet"):
+        shown = pixmill("export", shelf.path, "--out", str(out), "--format", kind)
+        assert shown.exit_code == 2
+        assert f"ends in .csv, which is csv, and --format is {kind}" in shown.stderr
+        assert not out.exists()
+
+
+@pytest.mark.parametrize(
     ("options", "says"),
     [
         (("--raw-cells", "--format", "jsonl"), "--raw-cells is about CSV"),
