@@ -1,5 +1,6 @@
 """Types of the config's fields with their checks: each check raises ValueError with words that follow the key."""
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any
@@ -148,6 +149,35 @@ def check_amount(amount: Decimal) -> Decimal:
     return amount
 
 
+def check_currency(text: str) -> str:
+    """Return a currency by its letters of ISO 4217, so that no amount is counted under two names."""
+    if re.fullmatch("[A-Z]{3}", text):
+        return text
+    meant = text.upper()
+    if not re.fullmatch("[A-Z]{3}", meant):
+        meant = _CURRENCIES.get(text.lower(), "")
+    suggestion = f"; did you mean {meant}?" if meant else ", such as CNY"
+    raise ValueError(f"must be three capital letters (ISO 4217){suggestion}")
+
+
+_CURRENCIES = {
+    "euro": "EUR",
+    "euros": "EUR",
+    "€": "EUR",
+    "dollar": "USD",
+    "dollars": "USD",
+    "$": "USD",
+    "pound": "GBP",
+    "pounds": "GBP",
+    "£": "GBP",
+    "yuan": "CNY",
+    "元": "CNY",
+    "人民币": "CNY",
+    "yen": "JPY",
+}
+"""What people write for a currency, and its letters."""
+
+
 def check_condition(text: str) -> str:
     """Return a condition that can be read."""
     try:
@@ -180,6 +210,7 @@ Amount = Annotated[
 
 Condition = Annotated[str, AfterValidator(check_condition)]
 GateCondition = Annotated[str, AfterValidator(check_gate_condition)]
+Currency = Annotated[str, AfterValidator(check_currency)]
 TimeZone = Annotated[str, AfterValidator(check_time_zone)]
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]
 PageUrl = Annotated[str, AfterValidator(check_page_url)]

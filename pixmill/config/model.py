@@ -24,6 +24,7 @@ from pixmill.config.field_types import (
     Condition,
     ConfigName,
     Count,
+    Currency,
     DatabaseUrl,
     GateCondition,
     InputPath,
@@ -211,7 +212,7 @@ class Budget(Section):
     """Of calls that none of `prices` applies to. Without any, cost is unknown, never 0."""
     prices: tuple[Price, ...] = ()
     """The first that applies to a job is its price."""
-    currency: str = "CNY"
+    currency: Currency = "CNY"
     timezone: TimeZone = "Asia/Shanghai"
     """Where a month begins. The provider's own bill is in this zone."""
 

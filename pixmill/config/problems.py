@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any, NamedTuple
+from types import UnionType
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -99,10 +100,11 @@ def _describe_unknown_key(
 ) -> str:
     name = parts[-1]
     place = parts[:-1]
+    kinds = _members(model)
     for part in place:
-        field = getattr(model, "model_fields", {}).get(part)
-        model = field.annotation if field else model
-    suggestion = did_you_mean(name, getattr(model, "model_fields", {}))
+        kinds = [inner for kind in kinds for inner in _members(_step_into(kind, part))]
+    known = [field for kind in kinds for field in getattr(kind, "model_fields", ())]
+    suggestion = did_you_mean(name, known)
     if fields and not place:
         suggestion = suggest_field(name, fields)
     message = "unknown key" + suggestion
@@ -110,6 +112,30 @@ def _describe_unknown_key(
     if ("key" in name and "row" not in name) or "secret" in name:
         message += "; keys and passwords must not be in a config"
     return message
+
+
+def _members(kind: Any) -> list[Any]:
+    """Return the types that a type stands for: those of a union, or itself."""
+    if get_origin(kind) is Annotated:
+        return _members(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        return [member for each in get_args(kind) for member in _members(each)]
+    return [kind]
+
+
+def _step_into(kind: Any, part: str) -> Any:
+    """Return the type of what is at `part` of a value of type `kind`; `None` where nothing is."""
+    field = getattr(kind, "model_fields", {}).get(part)
+    if field:
+        return field.annotation
+    inner = get_args(kind)
+    if not inner:
+        return None
+    # A mapping has the type of its values last, and a list only one.
+    is_mapping = isinstance(get_origin(kind), type) and issubclass(
+        get_origin(kind), Mapping
+    )
+    return inner[-1] if is_mapping else inner[0]
 
 
 def _yaml_reading(got: Any) -> str | None:

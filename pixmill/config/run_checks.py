@@ -3,6 +3,8 @@
 `pixmill.config.validation` says which sections each check needs.
 """
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,8 +15,15 @@ from pixmill.config.problems import ConfigProblem, Problems
 from pixmill.local_paths import folder_problem
 from pixmill.request.model import Request
 from pixmill.request.operations import OPERATIONS
-from pixmill.request.registry import field_paths, operation_of, suggest_field
+from pixmill.request.registry import (
+    did_you_mean,
+    field_paths,
+    operation_of,
+    suggest_field,
+)
 from pixmill.request.sweep import SweepPoints
+
+log = logging.getLogger(__name__)
 
 STORE_FOLDERS = frozenset({"images", "simulated", "thumbs"})
 """Names in a store that no dataset may have."""
@@ -87,10 +96,15 @@ def _find_req_keys(request: Request, points: SweepPoints | None) -> list[str]:
 def check_price_conditions(
     section: Budget, request: Request, points: SweepPoints | None
 ) -> Problems:
-    """Yield the names in conditions of prices that no request can have: such a price would never apply."""
+    """Yield the names in conditions of prices that no request can have: such a price would never apply.
+
+    Warns of prices for a `req_key` that neither this config nor pixmill has.
+    """
     # A list of prices may be for all operations, also those of other configs.
-    all_keys = [*OPERATIONS, *_find_req_keys(request, points)]
+    asked = _find_req_keys(request, points)
+    all_keys = [*OPERATIONS, *asked]
     for at, price in enumerate(section.prices):
+        _warn_of_unknown_operation(at, price.req_key, asked, request.operation_file)
         req_keys = all_keys if price.req_key is None else [price.req_key]
         operations = [operation_of(key, request.operation_file) for key in req_keys]
         if price.where is None or any(each.parameters is None for each in operations):
@@ -104,6 +118,22 @@ def check_price_conditions(
                     f"`{name}` is not a parameter of {price.req_key or 'any operation'}"
                     f"{suggest_field(name, known)}",
                 )
+
+
+def _warn_of_unknown_operation(
+    at: int, req_key: str | None, asked: Sequence[str], operation_file: str | None
+) -> None:
+    # A warning: the price may be for a config of another operation that nobody registered.
+    if req_key is None or req_key in asked:
+        return
+    if operation_of(req_key, operation_file).parameters is None:
+        log.warning(
+            "budget.prices.%s.req_key: pixmill does not know %s, and this config does not ask for "
+            "it, so the price applies to nothing%s",
+            at,
+            req_key,
+            did_you_mean(req_key, [*asked, *OPERATIONS]),
+        )
 
 
 def check_store(store: str, provider: Provider, ledger: str | None) -> Problems:

@@ -3,14 +3,14 @@
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pixmill.config.loading import load_deployment_config
+from pixmill.config.loading import load_config, load_deployment_config
 from pixmill.config.model import Config
 from pixmill.datasets.gate import check_gate_columns
 from pixmill.datasets.publishing import check_publishable, published_folder
@@ -303,7 +303,14 @@ def prepare_flow_run(
     from pixmill.execution.notification import BrokenOff, Finished, notify
 
     given = overrides or ()
-    settings = load_deployment_config(config, given, deployed=deployed)
+    command = f"pixmill plan {cli_arguments(config, given)}"
+    try:
+        settings = load_deployment_config(config, given, deployed=deployed)
+    except ConfigError as error:
+        # Wrong overrides, mostly: the file by itself says who wants to know of it.
+        with suppress(ConfigError):
+            notify(load_config(config), BrokenOff(error, command))
+        raise
     check_targets(settings)
     try:
         with prepare(settings, limit) as run:
@@ -314,7 +321,6 @@ def prepare_flow_run(
             )
             yield run
     except Exception as error:
-        command = f"pixmill plan {cli_arguments(config, given)}"
         notify(settings, BrokenOff(error, command))
         raise
     if run.started and run.started.summary:

@@ -330,6 +330,20 @@ def test_set_overrides_any_key_and_reads_its_value_as_yaml(tmp_path: Path) -> No
             "neither credentials",
         ),
         (SMALL + "budget: {timezone: Mars/Olympus}\n", "is not a time zone"),
+        (
+            SMALL + "budget: {currency: eur}\n",
+            "budget.currency: must be three capital letters (ISO 4217); did you mean EUR?",
+        ),
+        (SMALL + "budget: {currency: euro}\n", "did you mean EUR?"),
+        (SMALL + "budget: {currency: credits}\n", "(ISO 4217), such as CNY"),
+        (
+            SMALL + "budget: {prices: [{price: 1}, {prise: 0.2}]}\n",
+            "budget.prices.1.prise: unknown key; did you mean `price`?",
+        ),
+        (
+            SMALL + "retry: {codes: {'*': {50500: {vertict: failed}}}}\n",
+            "unknown key; did you mean `verdict`?",
+        ),
         (SMALL + "request: {prompt: '{text'}\n", "is not a template"),
         (
             SMALL
@@ -430,6 +444,22 @@ def test_a_price_may_depend_on_any_parameter_of_an_unknown_req_key(
         "[{where: anything > 1, price: 1}, {req_key: other, where: x > 1, price: 1}]"
     )
     loaded(tmp_path, SMALL, "request.req_key=some_new_key", f"budget.prices={prices}")
+
+
+def test_a_price_for_a_req_key_that_nothing_has_is_a_warning_with_a_suggestion(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = "high_aes_scheduler_svr_controlnet_v2"
+    loaded(tmp_path, SMALL, f"budget.prices=[{{req_key: {key}, price: 0.1}}]")
+    assert f"budget.prices.0.req_key: pixmill does not know {key}" in caplog.text
+    assert f"applies to nothing; did you mean `{key}.0`?" in caplog.text
+    caplog.clear()
+    for known in ("jimeng_t2i_v40", "high_aes_scheduler_svr_controlnet_v2.0"):
+        loaded(tmp_path, SMALL, f"budget.prices=[{{req_key: {known}, price: 0.1}}]")
+    assert "budget.prices" not in caplog.text
+    asked = "budget.prices=[{req_key: my_own, price: 0.1}]"
+    loaded(tmp_path, SMALL, "request.req_key=my_own", asked)
+    assert "budget.prices" not in caplog.text
 
 
 def test_an_unknown_req_key_passes_its_parameters_unchecked(tmp_path: Path) -> None:

@@ -148,6 +148,26 @@ def test_a_run_that_may_not_begin_is_a_message_too(
     assert faulty.bill.calls == 0
 
 
+def test_wrong_overrides_of_a_flow_are_a_message_where_the_config_says_to_whom(
+    project: Project, inbox: Inbox
+) -> None:
+    """A schedule whose parameters hold a typing error would fail each night, and nobody hear of it."""
+    project.write_rows(project.rows(1))
+    project.write_config(notify={"to": ["TEAM_CHAT"]})
+    with pytest.raises(ConfigError):
+        run_unattended(project.path, "request.prompt={text}, at dawn")
+    (message,) = inbox.messages
+    assert message["title"].startswith("pets (simulated): ")
+    assert "request.prompt={text}" in message["title"] + message["message"]
+    project.write_config(notify={"to": ["TEAM_CHAT"], "on": []})
+    with pytest.raises(ConfigError):
+        run_unattended(project.path, "request.promt=x")
+    Path(project.path).write_text("nothing: [")
+    with pytest.raises(ConfigError):
+        run_unattended(project.path, "request.promt=x")
+    assert len(inbox.messages) == 1
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [
