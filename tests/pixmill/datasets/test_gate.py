@@ -10,7 +10,7 @@ import pytest
 
 from pixmill.config.loading import load_config
 from pixmill.config.model import Config
-from pixmill.datasets import refused as refused_module
+from pixmill.datasets import refused_dataset as refused_module
 from pixmill.datasets.refused_dataset import (
     RefusedDataset,
     accept_refused,
