@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.terminal_theme import TerminalTheme
 
 from pixmill.cli.progress import FRAME_SECONDS, block
 
@@ -14,6 +15,17 @@ if TYPE_CHECKING:
 
 _WIDTH = 100
 """Characters: as wide as the output of a cell is on a laptop."""
+
+# rich's own red and magenta are for white paper: on a dark notebook they can't be read. These are as far from
+# white as from black.
+_RED = (219, 68, 55)
+_MAGENTA = (187, 75, 187)
+_COLOURS = TerminalTheme(
+    background=(255, 255, 255),
+    foreground=(0, 0, 0),
+    normal=[(0, 0, 0), _RED, *3 * [(0, 0, 0)], _MAGENTA, *2 * [(0, 0, 0)]],
+)
+"""Those of what `block` shows, which uses only these two of the eight."""
 
 
 def is_notebook() -> bool:
@@ -37,7 +49,9 @@ def show_in_notebook(run: "PreparedRun", ended: threading.Event) -> None:
             )
             console.print(block(run.started.executor.progress()))
             page = console.export_html(
-                inline_styles=True, code_format="<pre>{code}</pre>"
+                theme=_COLOURS,
+                inline_styles=True,
+                code_format='<pre style="overflow-x:auto">{code}</pre>',
             )
             shown.update(HTML(page))
     # What came of the run follows, and the notebook is saved without this.

@@ -37,7 +37,7 @@ _CELL = "padding:4px;vertical-align:top;text-align:left;font-size:12px"
 def text_block(lines: Iterable[str]) -> str:
     """Return lines of text as HTML that looks like a terminal."""
     text = escape("\n".join(lines))
-    return f'<pre style="line-height:1.4">{text}</pre>'
+    return f'<pre style="line-height:1.4;overflow-x:auto">{text}</pre>'
 
 
 def picture_table(found: LocatedDataset, config: Config) -> str:
