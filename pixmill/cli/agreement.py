@@ -5,21 +5,24 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pixmill.cli.candidates import calls_to_agree_to
 from pixmill.cli.console import cost_text, echo
 from pixmill.cli.plan import print_changes
 from pixmill.errors import SpendingRefused
 
 if TYPE_CHECKING:
+    from pixmill.execution.caps import CallsWithinCaps
     from pixmill.execution.prepare import PreparedRun
 
 
-def agree(run: "PreparedRun", *, yes: bool, new_store: bool) -> None:
+def agree(
+    run: "PreparedRun", within_caps: "CallsWithinCaps", *, yes: bool, new_store: bool
+) -> None:
     """Ask on a terminal what nobody agreed to before; without one hold the run to its rules.
 
     A simulated run pays nothing, so that there is nothing to ask. Raises SpendingRefused, and
     TableError for too many invalid rows.
     """
+    from pixmill.cli.run_outlook import describe_agreement
     from pixmill.execution.spending_rules import (
         check_invalid,
         check_spending,
@@ -34,23 +37,23 @@ def agree(run: "PreparedRun", *, yes: bool, new_store: bool) -> None:
     if config.budget.highest_price is not None:
         spent = month_to_date(config, run.ledger)
         echo(f"  this month so far: {cost_text(spent, config.budget.currency)}")
+    agreement = describe_agreement(within_caps, config.budget.currency)
     if sys.stdin.isatty() and sys.stderr.isatty():
-        _ask(run, yes=yes, new_store=new_store)
+        _ask(run, agreement, yes=yes, new_store=new_store)
         return
     if not yes:
         raise SpendingRefused(
-            f"this run would pay for {calls_to_agree_to(run)}, and there is no terminal "
-            "to ask on",
+            f"this run would pay for {agreement}, and there is no terminal to ask on",
             hint="`pixmill plan` shows what it would cost; --yes agrees to it",
         )
     check_spending(run.plan, new_store=new_store, ledger_exists=run.ledger_existed)
 
 
-def _ask(run: "PreparedRun", *, yes: bool, new_store: bool) -> None:
+def _ask(run: "PreparedRun", agreement: str, *, yes: bool, new_store: bool) -> None:
     """Ask the person on the terminal. Raises SpendingRefused where they do not agree."""
     from pixmill.execution.spending_rules import ledger_place
 
-    question = f"Pay for {calls_to_agree_to(run)}?"
+    question = f"Pay for {agreement}?"
     if not run.ledger_existed and not new_store:
         # --yes was meant for a store that is there: with a typing error in its name, or from
         # another folder, everything would be paid for again.
@@ -59,7 +62,7 @@ def _ask(run: "PreparedRun", *, yes: bool, new_store: bool) -> None:
             "  there is no ledger yet, so that all of it is paid for: this run starts "
             f"{ledger_place(run.config)}"
         )
-        question = f"Pay for {calls_to_agree_to(run)} with a new ledger?"
+        question = f"Pay for {agreement}, with a new ledger?"
     # Whoever only presses Enter has not read it.
     if not yes and not typer.confirm(question, default=False, err=True):
         raise SpendingRefused(

@@ -7,7 +7,6 @@ from pixmill.cli.console import cost_text
 from pixmill.text import counted
 
 if TYPE_CHECKING:
-    from pixmill.execution.prepare import PreparedRun
     from pixmill.planning.plan import Plan
 
 
@@ -44,9 +43,3 @@ def count_line(counts: Mapping[str, int]) -> str:
     if left:
         parts.append(f"{left:,} to decide")
     return f"  {', '.join(parts)}; {counted(counts['drawn'], 'candidate')} so far"
-
-
-def calls_to_agree_to(run: "PreparedRun") -> str:
-    """Return in words what there is to agree to: of candidates, the worst case."""
-    at_most = "at most " if run.plan.candidates else ""
-    return f"{at_most}{counted(run.to_pay, 'call')}"

@@ -164,6 +164,9 @@ def plan_lines(made: "Plan") -> "Iterator[str]":
         if made.least_cost != made.most_cost:
             least = cost_text(made.least_cost, config.budget.currency)
             cost = f"{least} to {cost}, as the model decides how many images it makes"
+        if made.most_cost is not None and made.to_pay > 1:
+            # A run may pay for a part of them, by its flags or caps.
+            cost = f"{cost}, for all {made.to_pay:,} calls"
         if not config.simulated:
             yield f"  cost: {cost}"
         yield f"  time: about {duration(counts['eta_seconds'])}; {made.bound()}"

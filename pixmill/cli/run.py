@@ -278,6 +278,15 @@ def _pay_or_publish(
         # There is nothing to pay for, and so nothing for Prefect to do.
         with graceful_shutdown(run.interrupt):
             return run.start().publish()
+    from pixmill.execution.caps import fit_into_caps
+    from pixmill.execution.stop_reasons import no_call_fits
+
+    within_caps = fit_into_caps(run.plan, run.limit, run.ledger)
+    if within_caps.ends_at_once and within_caps.cap and not run.plan.submitted.size:
+        # There is nothing to ask and nothing for Prefect to do: images of earlier runs may be.
+        run.stop.stop(no_call_fits(within_caps.cap, run.config.budget))
+        with graceful_shutdown(run.interrupt):
+            return run.start().publish()
     # While a person thinks and Prefect starts; `start` waits for it.
     run.ledger.begin_check()
     # Nobody need agree to pay, or wait for Prefect, where the key is missing.
@@ -285,7 +294,7 @@ def _pay_or_publish(
     # Tasks that are out are paid for already.
     if run.to_pay:
         is_agreed = order.yes or order.faults is not None
-        agree(run, yes=is_agreed, new_store=order.new_store)
+        agree(run, within_caps, yes=is_agreed, new_store=order.new_store)
     server.use()
     return run_flow(run, order)
 

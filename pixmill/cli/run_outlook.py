@@ -11,7 +11,13 @@ from pixmill.datasets.changed_seeds import count_changed_seeds
 from pixmill.datasets.publishing import published_folder
 from pixmill.datasets.step_back import check_has_rows
 from pixmill.errors import TableError
-from pixmill.execution.spending_rules import check_invalid, ledger_place
+from pixmill.execution.caps import CallsWithinCaps, fit_into_caps
+from pixmill.execution.spending_rules import (
+    check_invalid,
+    ledger_place,
+    month_to_date,
+)
+from pixmill.execution.stop_reasons import no_call_fits
 from pixmill.ledger import open_ledger, queries
 from pixmill.planning.plan import Plan
 from pixmill.text import counted
@@ -29,13 +35,9 @@ class RunOutlook(NamedTuple):
     config: Config
     refused: str | None
     """Why it would refuse the table, `None` where it would not."""
-    calls: int
-    """How many calls it would pay for, without further candidates."""
-    cost: Decimal | None
-    """What these cost at most, `None` where a price is not known."""
-    most_calls: int
-    """The same with the candidates that may have to be paid for later."""
-    most_cost: Decimal | None
+    within_caps: CallsWithinCaps
+    spent: Decimal | None
+    """What the account was charged this month, `None` where no price is known or nothing is paid."""
     first_rows: tuple[str, ...]
     """The rows that it would begin with."""
     has_more_rows: bool
@@ -45,41 +47,79 @@ class RunOutlook(NamedTuple):
     new_ledger: str | None
     """Where it would start a new ledger, `None` where the ledger has runs."""
 
+    @property
+    def calls(self) -> int:
+        """How many calls it would pay for, without further candidates."""
+        return self.within_caps.calls
+
     def lines(self) -> Iterator[str]:
         """Yield what `pixmill plan` prints of it."""
         if self.refused:
             yield f"run would refuse: {self.refused}"
         if self.seed_note:
             yield f"note: {self.seed_note}"
-        if not self.calls:
+        found = self.within_caps
+        if not found.planned:
             return
-        currency = self.config.budget.currency
-        simulated = self.config.simulated
-        does = "make" if simulated else "pay for"
-        price = "" if simulated else f", {cost_text(self.cost, currency)}"
+        budget = self.config.budget
+        if self.spent is not None:
+            yield f"  this month so far: {cost_text(self.spent, budget.currency)}"
+        if found.ends_at_once and found.cap:
+            yield f"run would end at once: {no_call_fits(found.cap, budget).reason}"
+            return
         rows = ", ".join(self.first_rows)
         more = ", …" if self.has_more_rows else ""
-        later = ""
-        if self.most_calls > self.calls:
-            further = self.most_calls - self.calls
+        does = "make" if self.config.simulated else "pay for"
+        calls = describe_calls(found)
+        if not found.is_exact:
+            calls = f"at least {calls}"
+        price = later = ""
+        if not self.config.simulated:
+            # Of calls that are a lower bound, a sum would be one as well.
+            at_most = "" if found.is_exact else "at most "
+            cost = found.cost if found.is_exact else found.most_cost
+            price = f", {at_most}{cost_text(cost, budget.currency)}"
+        if found.most_calls > found.planned:
+            further = found.most_calls - found.calls
             later = f", then up to {further:,} more for further candidates"
-            if not simulated:
-                later += f", at most {cost_text(self.most_cost, currency)} in all"
-        calls = counted(self.calls, "call")
+            if not self.config.simulated:
+                later += (
+                    f", at most {cost_text(found.most_cost, budget.currency)} in all"
+                )
         yield f"run would {does} {calls}{price}, of {rows}{more}{later}"
         if self.new_ledger:
             yield f"run would start a new ledger: {self.new_ledger}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values: `run` of `pixmill plan --json`."""
+        found = self.within_caps
         return {
             "refused": self.refused,
-            "calls": self.calls,
-            "cost": None if self.cost is None else float(self.cost),
-            "most_calls": self.most_calls,
-            "most_cost": None if self.most_cost is None else float(self.most_cost),
+            "calls": found.calls,
+            "cost": None if found.cost is None else float(found.cost),
+            "most_calls": found.most_calls,
+            "most_cost": None if found.most_cost is None else float(found.most_cost),
             "first_rows": list(self.first_rows),
         }
+
+
+def describe_calls(found: CallsWithinCaps) -> str:
+    """Return how many calls are sure to fit: `5 of 13 calls (budget.max_calls)`, `13 calls`."""
+    if found.cap is None:
+        return counted(found.calls, "call")
+    planned = counted(found.planned, "call")
+    return f"{found.calls:,} of {planned} (budget.{found.cap})"
+
+
+def describe_agreement(found: CallsWithinCaps, currency: str) -> str:
+    """Return what there is to agree to, which is the worst case: `at most 12 calls, 2.40 CNY`."""
+    calls = describe_calls(found)
+    if found.most_calls > found.calls:
+        capped = f" (budget.{found.cap})" if found.cap else ""
+        calls = f"at most {counted(found.most_calls, 'call')}{capped}"
+    if found.most_cost is None:
+        return f"{calls}, at an unknown price"
+    return f"{calls}, {cost_text(found.most_cost, currency)}"
 
 
 def look_ahead(made: Plan, limit: int | None = None) -> RunOutlook:
@@ -89,25 +129,34 @@ def look_ahead(made: Plan, limit: int | None = None) -> RunOutlook:
         # As it sends nothing, it has no first rows and costs nothing.
         limit = 0
     config = made.config
-    calls = made.to_pay if limit is None else min(limit, made.to_pay)
+    ledger = open_ledger(config.ledger_address, read_only=True)
+    try:
+        within_caps = fit_into_caps(made, limit, ledger)
+        # One that a refused run has opened is as good as none.
+        is_new = ledger is None or not ledger.read(queries.has_runs)
+        spent = None
+        if not config.simulated and config.budget.highest_price is not None:
+            spent = month_to_date(config, ledger)
+    finally:
+        if ledger is not None:
+            ledger.close()
+    calls = within_caps.calls
     looked_at = list(islice(made.jobs_to_pay(calls), LOOKED_AT))
     rows = tuple(dict.fromkeys(job.row_label for job in looked_at))
     seed_note = None
     if changed := count_changed_seeds(config, looked_at):
         at_least = "at least " if len(looked_at) == LOOKED_AT else ""
         seed_note = _note_changed_seeds(made, f"{at_least}{counted(changed, 'job')}")
-    is_new = calls > 0 and not config.simulated and not _has_runs(config)
+    starts_ledger = is_new and calls > 0 and not config.simulated
     return RunOutlook(
         config,
         refused,
-        calls,
-        made.cost_of(limit),
-        made.most_calls_within(limit),
-        made.most_cost_within(limit),
+        within_caps,
+        spent,
         rows[:SHOWN_ROWS],
         has_more_rows=len(rows) > SHOWN_ROWS or calls > len(looked_at),
         seed_note=seed_note,
-        new_ledger=ledger_place(config) if is_new else None,
+        new_ledger=ledger_place(config) if starts_ledger else None,
     )
 
 
@@ -120,17 +169,6 @@ def _find_refusal(made: Plan) -> str | None:
     except TableError as error:
         return str(error).partition("; nothing was sent")[0]
     return None
-
-
-def _has_runs(config: Config) -> bool:
-    """Whether the ledger knows of runs: one that a refused run has opened is as good as none."""
-    ledger = open_ledger(config.ledger_address, read_only=True)
-    if ledger is None:
-        return False
-    try:
-        return ledger.read(queries.has_runs)
-    finally:
-        ledger.close()
 
 
 def _note_changed_seeds(made: Plan, jobs: str) -> str:

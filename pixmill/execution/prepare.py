@@ -200,7 +200,8 @@ class PreparedRun:
         begins_with = len(self.plan.positions_to_pay(self.limit))
         counts = RunCounters(config, begins_with + len(self.plan.submitted), cached)
         executor: Executor
-        if not self.to_do:
+        # A run that was stopped before it began sends nothing.
+        if not self.to_do or self.stop.is_set:
             executor = IdleExecutor(counts, downloads, self.stop)
         elif config.execution.engine == "threads":
             executor = ThreadExecutor(

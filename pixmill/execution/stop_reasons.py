@@ -75,6 +75,18 @@ def budget_reached(cap: str, budget: Budget) -> StopReason:
     )
 
 
+def no_call_fits(cap: str, budget: Budget) -> StopReason:
+    """The `cap`, a key of `budget`, leaves no room for the first call."""
+    if cap == "max_cost_per_month":
+        # Other runs have used it up.
+        return budget_reached(cap, budget)
+    unit = "calls" if cap == "max_calls" else budget.currency
+    amount = getattr(budget, cap)
+    return StopReason(
+        StopCode.BUDGET, f"budget.{cap} ({amount:,} {unit}) allows no call; raise it"
+    )
+
+
 def failure_rate_exceeded(
     outcome: str, window: int, codes: Sequence[tuple[str, int]]
 ) -> StopReason:

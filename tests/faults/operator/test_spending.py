@@ -133,18 +133,24 @@ def test_a_run_on_a_terminal_shows_what_it_costs_and_asks(
             "0.60 CNY",
             "this month so far: 0.00 CNY",
             f"this run starts {project.folder}/out/ledger.db",
-            "Pay for 3 calls with a new ledger? [y/N]",
+            "Pay for 3 calls, 0.60 CNY, with a new ledger? [y/N]",
         )
     )
     # --yes does not mean a store that is not there, and whoever presses Enter agrees to nothing.
     code, shown = on_a_terminal(pixmill, " ", "run", config, "--yes")
     assert (code, provider.requests) == (2, [])
     assert "with a new ledger? [y/N]" in shown
+    # Under a flag the sum is that of what is asked for.
+    code, shown = on_a_terminal(pixmill, "n", "run", config, "--limit", "2")
+    assert (code, provider.requests) == (2, [])
+    assert "Pay for 2 calls, 0.40 CNY, with a new ledger? [y/N]" in shown
+    assert "cost: 0.60 CNY, for all 3 calls" in shown
     code, shown = on_a_terminal(
         pixmill, "n", "run", config, "--set", "budget.price_per_call=null"
     )
     assert (code, provider.requests) == (2, [])
     assert "cost: unknown" in shown
+    assert "Pay for 3 calls, at an unknown price, with a new ledger? [y/N]" in shown
 
 
 @pytest.mark.slow
