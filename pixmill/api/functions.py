@@ -112,7 +112,7 @@ def _pay(
             prepared.to_pay,
             yes=yes,
             new_store=new_store,
-            ledger_exists=prepared.ledger_existed,
+            known=prepared.known_ledger,
         )
         return carry_out(prepared, stack.pop_all())
 

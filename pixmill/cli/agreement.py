@@ -46,23 +46,28 @@ def agree(
             f"this run would pay for {agreement}, and there is no terminal to ask on",
             hint="`pixmill plan` shows what it would cost; --yes agrees to it",
         )
-    check_spending(run.plan, new_store=new_store, ledger_exists=run.ledger_existed)
+    check_spending(run.plan, new_store=new_store, known=run.known_ledger)
 
 
 def _ask(run: "PreparedRun", agreement: str, *, yes: bool, new_store: bool) -> None:
     """Ask the person on the terminal. Raises SpendingRefused where they do not agree."""
-    from pixmill.execution.spending_rules import ledger_place
+    from pixmill.execution.known_ledger import RESTORE
 
     question = f"Pay for {agreement}?"
-    if not run.ledger_existed and not new_store:
+    known = run.known_ledger
+    if known.is_new and not new_store:
         # --yes was meant for a store that is there: with a typing error in its name, or from
         # another folder, everything would be paid for again.
         yes = False
-        echo(
-            "  there is no ledger yet, so that all of it is paid for: this run starts "
-            f"{ledger_place(run.config)}"
-        )
-        question = f"Pay for {agreement}, with a new ledger?"
+        if known.lost_images:
+            echo(f"warning: {known.describe_loss(run.config.name)}; {RESTORE}")
+            question = f"Pay for {agreement}, all the same?"
+        else:
+            echo(
+                "  there is no ledger yet, so that all of it is paid for: this run starts "
+                f"{known.place}"
+            )
+            question = f"Pay for {agreement}, with a new ledger?"
     # Whoever only presses Enter has not read it.
     if not yes and not typer.confirm(question, default=False, err=True):
         raise SpendingRefused(

@@ -100,8 +100,10 @@ def plan(
         for flag, count in (("--limit", limit), ("--rows", rows))
         if count is not None
     ]
-    if outlook.calls:
-        typed = cli_arguments(config, overrides or ())
+    typed = cli_arguments(config, overrides or ())
+    if outlook.ledger.lost_images:
+        echo(f"next: pixmill verify {typed}")
+    elif outlook.calls:
         echo(f"next: {' '.join(['pixmill run', typed, *flags])}")
     if as_json:
         counts = [count._asdict() for count in made.condition_counts()]

@@ -75,16 +75,12 @@ def retry(
 
 
 def _record_picks(config: "Config", picks: str) -> None:
+    from pixmill.execution.known_ledger import check_knows_jobs
     from pixmill.execution.picks import record_picks
-    from pixmill.execution.spending_rules import ledger_place
-    from pixmill.ledger import ledger_exists, open_ledger
+    from pixmill.ledger import open_ledger
 
     # Opening one would make it.
-    if not ledger_exists(config.ledger_address):
-        raise UserError(
-            f"there is no ledger at {ledger_place(config)}, so no candidate is known",
-            hint="run `pixmill run` to create it, and look at what it draws",
-        )
+    check_knows_jobs(config)
     with closing(open_ledger(config.ledger_address)) as ledger:
         found = record_picks(config, ledger, picks)
     echo(

@@ -12,13 +12,10 @@ from pixmill.datasets.publishing import published_folder
 from pixmill.datasets.step_back import check_has_rows
 from pixmill.errors import TableError
 from pixmill.execution.caps import CallsWithinCaps, fit_into_caps
-from pixmill.execution.spending_rules import (
-    check_invalid,
-    ledger_place,
-    month_to_date,
-)
+from pixmill.execution.known_ledger import RESTORE, KnownLedger, examine_ledger
+from pixmill.execution.spending_rules import check_invalid, month_to_date
 from pixmill.execution.stop_reasons import no_call_fits
-from pixmill.ledger import open_ledger, queries
+from pixmill.ledger import open_ledger
 from pixmill.planning.plan import Plan
 from pixmill.text import counted
 
@@ -44,8 +41,8 @@ class RunOutlook(NamedTuple):
     """Whether it would pay for others after these."""
     seed_note: str | None
     """What to say where rows would get other seeds than they have in the published dataset."""
-    new_ledger: str | None
-    """Where it would start a new ledger, `None` where the ledger has runs."""
+    ledger: KnownLedger
+    """What the ledger, if there is one, knows of the store."""
 
     @property
     def calls(self) -> int:
@@ -87,8 +84,10 @@ class RunOutlook(NamedTuple):
                     f", at most {cost_text(found.most_cost, budget.currency)} in all"
                 )
         yield f"run would {does} {calls}{price}, of {rows}{more}{later}"
-        if self.new_ledger:
-            yield f"run would start a new ledger: {self.new_ledger}"
+        if self.ledger.lost_images:
+            yield f"warning: {self.ledger.describe_loss(self.config.name)}; {RESTORE}"
+        elif self.ledger.is_new and not self.config.simulated:
+            yield f"run would start a new ledger: {self.ledger.place}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values: `run` of `pixmill plan --json`."""
@@ -132,8 +131,7 @@ def look_ahead(made: Plan, limit: int | None = None) -> RunOutlook:
     ledger = open_ledger(config.ledger_address, read_only=True)
     try:
         within_caps = fit_into_caps(made, limit, ledger)
-        # One that a refused run has opened is as good as none.
-        is_new = ledger is None or not ledger.read(queries.has_runs)
+        known = examine_ledger(config, ledger)
         spent = None
         if not config.simulated and config.budget.highest_price is not None:
             spent = month_to_date(config, ledger)
@@ -147,7 +145,6 @@ def look_ahead(made: Plan, limit: int | None = None) -> RunOutlook:
     if changed := count_changed_seeds(config, looked_at):
         at_least = "at least " if len(looked_at) == LOOKED_AT else ""
         seed_note = _note_changed_seeds(made, f"{at_least}{counted(changed, 'job')}")
-    starts_ledger = is_new and calls > 0 and not config.simulated
     return RunOutlook(
         config,
         refused,
@@ -156,7 +153,7 @@ def look_ahead(made: Plan, limit: int | None = None) -> RunOutlook:
         rows[:SHOWN_ROWS],
         has_more_rows=len(rows) > SHOWN_ROWS or calls > len(looked_at),
         seed_note=seed_note,
-        new_ledger=ledger_place(config) if starts_ledger else None,
+        ledger=known,
     )
 
 

@@ -20,6 +20,7 @@ def status(
 ) -> None:
     """Show how far the dataset is and how the last runs went."""
     from pixmill.config.loading import load_config
+    from pixmill.execution.known_ledger import RESTORE
     from pixmill.execution.run_summary import refusal
     from pixmill.execution.status import read_status
     from pixmill.execution.stop_reasons import tasks_left
@@ -31,6 +32,8 @@ def status(
     config_of = found.plan.config
     badge = SIMULATED if config_of.simulated else ""
     echo(f"{badge}{config_of.name}: {stored:,} of {counts['distinct']:,} images stored")
+    if found.known_ledger.lost_images:
+        echo(f"warning: {found.known_ledger.describe_loss(config_of.name)}; {RESTORE}")
     for name in COUNTS:
         if counts[name]:
             echo(f"  {in_words(name)}: {counts[name]:,}")

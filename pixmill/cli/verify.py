@@ -64,4 +64,6 @@ def _print_findings(found: "Verified", arguments: str) -> None:
         echo(f"  {finding.file}: {finding.message}")
         echo(f"      {finding.remedy}")
     print_unlisted(found.problems.total())
-    echo(f"next: pixmill repair {arguments}")
+    # What the ledger does not know can't be repaired with it.
+    if set(found.problems) - {"not_in_ledger", "ledger"}:
+        echo(f"next: pixmill repair {arguments}")

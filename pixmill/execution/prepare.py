@@ -22,6 +22,7 @@ from pixmill.execution.active_runs import FlowParameters
 from pixmill.execution.delivery import check_targets
 from pixmill.execution.executor import Executor, IdleExecutor
 from pixmill.execution.image_downloads import Downloads
+from pixmill.execution.known_ledger import examine_ledger
 from pixmill.execution.progress import RunCounters
 from pixmill.execution.retry_selection import RetrySelection
 from pixmill.execution.run import ActiveRun
@@ -67,7 +68,7 @@ class PreparedRun:
         self.flow_parameters: FlowParameters | None = None
         """What the flow is called with for which this run waits, set before that; `None`: the flow
         prepared it."""
-        self.ledger_existed = ledger.read(queries.has_runs)
+        self.known_ledger = examine_ledger(config, ledger)
         self.run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         self.stop = StopSignal()
         self.started: ActiveRun | None = None
@@ -318,7 +319,7 @@ def prepare_flow_run(
             check_spending(
                 run.plan,
                 new_store=new_store,
-                ledger_exists=run.ledger_existed,
+                known=run.known_ledger,
             )
             yield run
     except Exception as error:

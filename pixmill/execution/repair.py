@@ -22,13 +22,12 @@ from pixmill.datasets.dataset_files import DATASET, MANIFEST
 from pixmill.datasets.loading import open_dataset, stream_own_columns
 from pixmill.datasets.publishing import complete_publication
 from pixmill.datasets.refused_dataset import refused_folder
-from pixmill.errors import UserError
 from pixmill.execution.damaged_records import Checked, drop_damaged_records
+from pixmill.execution.known_ledger import check_knows_jobs
 from pixmill.execution.prepare import prepare
 from pixmill.execution.run import ActiveRun
 from pixmill.execution.run_summary import EXIT_REFUSED, RunSummary
-from pixmill.execution.spending_rules import ledger_place
-from pixmill.ledger import MissingImages, ledger_exists
+from pixmill.ledger import MissingImages
 from pixmill.planning.input_images import InputCounts
 from pixmill.signals import EXIT_INTERRUPTED, graceful_shutdown
 from pixmill.storage import open_store
@@ -121,12 +120,7 @@ def repair(
     stored.
     """
     # Refused before a ledger is made: an empty one would forget every image.
-    if not ledger_exists(config.ledger_address):
-        raise UserError(
-            f"there is no ledger at {ledger_place(config)}, so nothing is known "
-            "of its images",
-            hint="run `pixmill run` to create it; if there was one, restore it from a backup",
-        )
+    check_knows_jobs(config)
     open_store(config).clear_parts()
     # First, so that damaged files count as missing when the run is planned.
     checked = drop_damaged_records(config, on_progress)

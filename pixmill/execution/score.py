@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 from pixmill.config.model import Config
 from pixmill.errors import UserError
+from pixmill.execution.known_ledger import check_knows_jobs
 from pixmill.execution.prepare import prepare
 from pixmill.execution.run_summary import EXIT_REFUSED, RunSummary
-from pixmill.execution.spending_rules import ledger_place
-from pixmill.ledger import ledger_exists
 from pixmill.signals import EXIT_INTERRUPTED, graceful_shutdown
 
 
@@ -57,11 +56,7 @@ def score(config: Config) -> Scored:
             "the config asks for no score",
             hint="name checks or scorers under `quality`, such as quality: {checks: [blank]}",
         )
-    if not ledger_exists(config.ledger_address):
-        raise UserError(
-            f"there is no ledger at {ledger_place(config)}, so no image is known",
-            hint="run `pixmill run` to create it",
-        )
+    check_knows_jobs(config)
     with (
         # A limit of 0: it pays for nothing.
         prepare(config, 0) as prepared,

@@ -11,13 +11,14 @@ from pixmill.config.model import Config
 from pixmill.datasets.dataset_files import CONFIG
 from pixmill.datasets.publishing import last_manifest, published_folder
 from pixmill.errors import SpendingRefused, TableError
+from pixmill.execution.known_ledger import RESTORE, KnownLedger
 from pixmill.ledger import ClaimTerms, Ledger, queries
 from pixmill.ledger.budgets import month_begins
 from pixmill.planning.plan import Plan
 from pixmill.tuning import CLAIM_LEASE_TIMEOUTS
 
 
-def check_spending(plan: Plan, *, new_store: bool, ledger_exists: bool) -> None:
+def check_spending(plan: Plan, *, new_store: bool, known: KnownLedger) -> None:
     """Compare a run that nobody watches with its rules. Raises SpendingRefused where
     one is broken.
     """
@@ -31,12 +32,12 @@ def check_spending(plan: Plan, *, new_store: bool, ledger_exists: bool) -> None:
             "need one",
             hint="set budget.max_calls, or budget.max_cost with budget.price_per_call",
         )
-    if not ledger_exists and not new_store:
-        raise _no_ledger(config, "--new-store")
+    if known.is_new and not new_store:
+        raise _refuse_new_ledger(config, known, "--new-store")
 
 
 def check_consent(
-    plan: Plan, to_pay: int, *, yes: bool, new_store: bool, ledger_exists: bool
+    plan: Plan, to_pay: int, *, yes: bool, new_store: bool, known: KnownLedger
 ) -> None:
     """Compare a run that a Python program starts, and that pays for `to_pay` jobs, with its rules.
     Raises SpendingRefused where one is broken.
@@ -51,22 +52,24 @@ def check_consent(
             hint="max_calls=N caps it, yes=True agrees to all of them; `pixmill.plan` shows what "
             "it would cost",
         )
-    if not ledger_exists and not new_store:
-        raise _no_ledger(config, "new_store=True")
+    if known.is_new and not new_store:
+        raise _refuse_new_ledger(config, known, "new_store=True")
 
 
-def _no_ledger(config: Config, agreement: str) -> SpendingRefused:
+def _refuse_new_ledger(
+    config: Config, known: KnownLedger, agreement: str
+) -> SpendingRefused:
     """A nightly job that lost its disk must not pay for everything again."""
+    if known.lost_images:
+        return SpendingRefused(
+            known.describe_loss(config.name),
+            hint=f"{RESTORE}; to pay for them once more, pass {agreement} once",
+        )
     # Planning has opened the file by now, which has no run in it.
     return SpendingRefused(
-        f"there is no ledger with runs at {ledger_place(config)}, so everything would be paid for again",
+        f"there is no ledger with runs at {known.place}, so everything would be paid for again",
         hint=f"if this store is new, pass {agreement} once; if not, restore its ledger first",
     )
-
-
-def ledger_place(config: Config) -> str:
-    """Return where the ledger of a config is, so that nobody takes one folder for another."""
-    return config.ledger or str(config.store_path.absolute() / "ledger.db")
 
 
 def check_invalid(plan: Plan) -> None:

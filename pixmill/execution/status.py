@@ -13,6 +13,7 @@ from pixmill.config.model import Config
 from pixmill.datasets.gate import Gate, gate_of
 from pixmill.datasets.publishing import last_manifest
 from pixmill.datasets.refused_dataset import refused_gate
+from pixmill.execution.known_ledger import KnownLedger, examine_ledger
 from pixmill.ledger import Ledger, open_ledger, queries
 from pixmill.ledger.process_owner import is_dead
 from pixmill.limits.history import LimitChange, changes_of
@@ -120,6 +121,9 @@ class Status:
 
     plan: Plan
     runs: tuple[PastRun, ...]
+    known_ledger: KnownLedger
+    """What the ledger knows of its store."""
+
     in_doubt_jobs: tuple[DoubtfulJob, ...] = ()
     gate: Gate | None = None
     """What the conditions came to of a dataset that waits for a person to accept it."""
@@ -131,6 +135,9 @@ class Status:
         """The command to type next."""
         if any(run.alive for run in self.runs):
             return f"pixmill status {config}   (a run is active)"
+        if self.known_ledger.lost_images:
+            # It lists the rows, and pays for none.
+            return f"pixmill verify {config}"
         plan = self.plan
         is_unfinished = plan.to_do or plan.most_to_pay or plan.has_images_to_fetch
         if is_unfinished or not self.runs:
@@ -165,12 +172,13 @@ def read_status(config: Config) -> Status:
             rows = ledger.read(queries.last_runs, config.name)
             runs = tuple(past_run(row, ledger) for row in rows)
             in_doubt = tuple(islice(_doubtful_jobs(plan, ledger), SHOWN_DOUBTS))
+        known = examine_ledger(config, ledger)
     finally:
         if ledger:
             ledger.close()
     published = gate_of(last_manifest(config))
     accepted = published is not None and bool(published.accepted)
-    return Status(plan, runs, in_doubt, refused_gate(config), accepted)
+    return Status(plan, runs, known, in_doubt, refused_gate(config), accepted)
 
 
 def _doubtful_jobs(plan: Plan, ledger: Ledger) -> Iterator[DoubtfulJob]:

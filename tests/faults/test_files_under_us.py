@@ -126,11 +126,9 @@ def test_a_ledger_that_is_taken_away_in_mid_run_pays_for_nothing_again_unasked(
             run_to_end(lambda: run_config(config))
         with (
             prepare(load_config(config)) as later,
-            pytest.raises(SpendingRefused, match="no ledger"),
+            pytest.raises(SpendingRefused, match="paid for again"),
         ):
-            check_spending(
-                later.plan, new_store=False, ledger_exists=later.ledger_existed
-            )
+            check_spending(later.plan, new_store=False, known=later.known_ledger)
 
 
 def test_an_image_whose_record_is_missing_is_found_again(

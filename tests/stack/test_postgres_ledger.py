@@ -321,10 +321,10 @@ def test_every_command_works_on_it_and_a_second_run_pays_for_nothing(
     with Provider() as provider:
         config = configure_run(project, provider.url, 5, ledger=database_url)
         with prepare(load_config(config)) as first:
-            assert not first.ledger_existed
+            assert first.known_ledger.is_new
         run_config(config)
         with prepare(load_config(config)) as second:
-            assert (second.ledger_existed, second.to_pay) == (True, 0)
+            assert (second.known_ledger.is_new, second.to_pay) == (False, 0)
         assert run_config(config)["cached"] == 5
         assert len(provider.bill) == 5
     assert not list((project.folder / "out").glob("ledger.db*"))

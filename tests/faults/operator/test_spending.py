@@ -12,6 +12,7 @@ import pytest
 
 from pixmill.config.loading import load_config
 from pixmill.errors import PixmillError
+from pixmill.execution.known_ledger import examine_ledger
 from pixmill.execution.prepare import prepare_flow_run
 from pixmill.execution.spending_rules import check_spending
 from pixmill.planning.planner import make_plan
@@ -47,7 +48,7 @@ def test_the_simulator_needs_no_cap(project: Project) -> None:
     project.write_rows(project.rows(2))
     config = project.write_config()
     plan = make_plan(load_config(config, ["budget.max_calls=null"]), None)
-    check_spending(plan, new_store=False, ledger_exists=False)
+    check_spending(plan, new_store=False, known=examine_ledger(plan.config, None))
 
 
 def test_a_real_run_without_its_ledger_is_refused(
