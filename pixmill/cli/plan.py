@@ -1,6 +1,7 @@
 """The command `plan`: what a run would do, cost and take. `run`, `retry` and `validate` print parts of it."""
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from pixmill.cli.console import (
     echo,
     print_json,
 )
+from pixmill.errors import TableError
 from pixmill.text import cli_arguments, counted, duration
 
 if TYPE_CHECKING:
@@ -194,7 +196,11 @@ def invalid_lines(made: "Plan") -> "Iterator[str]":
     for reason, count in sorted(made.reasons.items(), key=lambda item: -item[1]):
         yield f"  {count:,} × {reason}"
         for row in made.examples[reason]:
-            yield f"      {row.describe()}"
+            line = None
+            # Whoever edits the table meanwhile is told where that matters.
+            with suppress(TableError):
+                line = made.table.find_line(row.row_number)
+            yield f"      {row.describe(line)}"
     for note, count in made.notes.items():
         if count:
             yield f"  note: {count:,} {NOTES[note]}"

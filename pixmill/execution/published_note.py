@@ -133,7 +133,10 @@ def find_unchanged(
 
 def _read_plan(config: Config, table: InputTable, noted: Mapping[str, Any]) -> Plan:
     examples = {
-        reason: tuple(InvalidRow(row, RowProblem(*problem)) for row, problem in shown)
+        reason: tuple(
+            InvalidRow(row, RowProblem(*problem), *cells)
+            for row, problem, *cells in shown
+        )
         for reason, shown in noted["examples"].items()
     }
     size = noted["positions"]

@@ -82,11 +82,15 @@ def check_invalid(plan: Plan) -> None:
             f"{count:,} {reason}" for reason, count in sorted(plan.reasons.items())
         )
         verb = "is" if plan.invalid == 1 else "are"
+        hint = "`pixmill validate` lists the rows; fix them, or raise input.max_invalid"
+        if plan.invalid > plan.config.accept.invalid * plan.rows:
+            # Else the next thing to meet is a run that pays, publishes and ends with 3.
+            hint += ", and accept.invalid as well, or the run ends with exit code 3"
         raise TableError(
             f"{plan.invalid:,} of {plan.rows:,} rows {verb} invalid ({reasons}), more than "
             "input.max_invalid allows "
             f"({allowed:.0%}); nothing was sent",
-            hint="`pixmill validate` lists the rows; fix them, or raise input.max_invalid",
+            hint=hint,
         )
 
 

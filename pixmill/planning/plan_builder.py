@@ -25,8 +25,8 @@ from pixmill.planning.plan import REPORTED, Plan
 from pixmill.planning.plan_costs import PlanCosts, PriceCounts
 from pixmill.planning.planned_state import PlannedState, are_jobs
 from pixmill.planning.prices import PriceList
-from pixmill.planning.row_checks import InvalidRow, RowProblem, problem
-from pixmill.tables import InputTable
+from pixmill.planning.row_checks import InvalidRow, RowProblem, problem, shown_cell
+from pixmill.tables import InputTable, as_text
 
 EXAMPLES = 3
 """Invalid rows of each reason that are shown."""
@@ -76,7 +76,7 @@ class PlanBuilder:
         self._notes.update(jobs.notes)
         self._matches.update(jobs.matches)
         for row, bad in sorted(jobs.problems.items()):
-            self._count_invalid(bad, jobs.rows.first_row + row)
+            self._count_invalid(bad, jobs.rows.first_row + row, jobs)
         keys = pack_keys(jobs.all_keys)
         if self._computed:
             try:
@@ -209,12 +209,29 @@ class PlanBuilder:
         self,
         bad: RowProblem,
         row_number: int,
+        jobs: JobBatch | None = None,
     ) -> None:
-        """Count an invalid row; the first few of each reason are kept as examples."""
+        """Count an invalid row; the first few of each reason are kept as examples, with their cells
+        where `jobs` still has them.
+        """
         self._reasons[bad.reason] += 1
         shown = self._examples.setdefault(bad.reason, [])
         if len(shown) < EXAMPLES:
-            shown.append(InvalidRow(row_number, bad))
+            row = InvalidRow(row_number, bad)
+            shown.append(self._with_cells(row, jobs) if jobs else row)
+
+    def _with_cells(self, row: InvalidRow, jobs: JobBatch) -> InvalidRow:
+        """Return an invalid row with what its owner finds it by."""
+        at = row.row_number - jobs.rows.first_row
+        row_key = ""
+        if self._config.input.row_key:
+            row_key = shown_cell(jobs.row_keys[at]) or ""
+        cell = None
+        column = row.problem.column
+        if column in jobs.rows.rows.column_names:
+            text = as_text(jobs.rows.rows[column].slice(at, 1))
+            cell = shown_cell(text[0].as_py())
+        return row._replace(row_key=row_key, cell=cell)
 
 
 def _join(

@@ -31,15 +31,46 @@ class InvalidRow(NamedTuple):
 
     row_number: int
     problem: RowProblem
+    row_key: str = ""
+    """By which its owner knows the row; "" where it has none, or none that is short."""
+    cell: str | None = None
+    """What is at fault, where it is short and can be shown."""
 
-    def describe(self) -> str:
-        """The row in one line."""
-        column = f", column {self.problem.column}" if self.problem.column else ""
-        return f"row {self.row_number}{column}: {self.problem.message}"
+    def describe(self, line: int | None = None) -> str:
+        """The row in one line; `line` is the one in its file, where that is known."""
+        where = f"row {self.row_number}"
+        if line is not None:
+            where += f" (line {line})"
+        if self.row_key:
+            where += f" · {self.row_key}"
+        if self.problem.column:
+            where += f", column {self.problem.column}"
+        said = f"{where}: {self.problem.message}"
+        if self.cell and self.cell not in self.problem.message:
+            said += f" (got {self.cell!r})"
+        return said
 
     def as_dict(self) -> dict[str, Any]:
-        """The row as plain JSON values."""
+        """The row as plain JSON values: its number and what is wrong."""
         return {"row_number": self.row_number, **self.problem._asdict()}
+
+
+SHOWN_CHARACTERS = 60
+"""A cell or a row key is shown where it is not longer."""
+
+
+def shown_cell(text: str | None) -> str | None:
+    """Return a cell as a message may have it; `None` where it is blank or long, or may be a secret.
+
+    A URL goes without its query, which may hold a signature, and not at all with a password.
+    """
+    if text is None or not text.strip():
+        return None
+    if "://" in text:
+        text = re.split(r"[?#]", text, maxsplit=1)[0]
+        if "@" in text:
+            return None
+    return text if len(text) <= SHOWN_CHARACTERS else None
 
 
 REASONS: Mapping[str, str] = {

@@ -75,6 +75,18 @@ class Delimited:
                 # Files of one input may have their columns in different orders.
                 yield UnnumberedBatch(read.select(schema.names), found)
 
+    def find_line(self, file: Path, row_number: int) -> int | None:
+        """Return the line of a row, from 1; `None` where it is several, or blank ones are before it."""
+        with open_lines(file, self.encoding) as lines:
+            rows = self._rows(file, lines)
+            # The header and the rows before it.
+            for _ in islice(rows, row_number):
+                pass
+            before = lines.number
+            has_row = next(rows, None) is not None
+            is_next_line = lines.number == before + 1
+            return lines.number if has_row and is_next_line else None
+
     def _plain_blocks(self, lines: Lines, names: list[str]) -> Iterator[pa.Table]:
         """Yield rows that are all as they should be, many at a time, up to the first that are not."""
         while text := lines.take_block():

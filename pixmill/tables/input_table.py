@@ -17,6 +17,9 @@ from pixmill.tables.parquet import Parquet
 from pixmill.tables.s3_inputs import name_objects
 from pixmill.tables.text_stream import file_errors
 
+_LINES_OF_ROWS = 20_000
+"""Rows whose line is looked for: the file is read again up to there, for each of a few that are shown."""
+
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
@@ -50,6 +53,21 @@ class InputTable:
                 for rows, problems in self._format.parts(file, self.schema, size):
                     yield RowBatch(first_row, rows, problems, file)
                     first_row += rows.num_rows
+
+    def find_line(self, row_number: int) -> int | None:
+        """Return the line of a row in its file, from 1; `None` where that is not known.
+
+        It is of the first rows of one file of CSV or TSV. TableError where it can't be read any more.
+        """
+        is_near = row_number <= _LINES_OF_ROWS
+        if (
+            len(self.files) != 1
+            or not is_near
+            or not isinstance(self._format, Delimited)
+        ):
+            return None
+        with name_objects(self._names):
+            return self._format.find_line(self.files[0], row_number)
 
     def sha256(self) -> str:
         """Of the bytes of all files in order, as they are stored (compressed ones compressed)."""
