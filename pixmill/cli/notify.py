@@ -46,7 +46,8 @@ def notify(
     if not settings.notify.to:
         raise UserError(
             f"{config} names nobody to notify",
-            hint="notify: {to: [PIXMILL_ALERTS]}, where that environment variable has an Apprise URL",
+            hint="notify: {to: [PIXMILL_ALERTS]}, where that environment variable has an "
+            "Apprise URL",
         )
     targets = find_targets(settings)
     if test:

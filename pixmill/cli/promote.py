@@ -41,7 +41,8 @@ RowsWhere = Annotated[
     typer.Option(
         "--where",
         metavar="CONDITION",
-        help="Only rows of the full table for which this holds, instead of input.where; '' takes all.",
+        help="Only rows of the full table for which this holds, instead of input.where; '' "
+        "takes all.",
     ),
 ]
 Out = Annotated[

@@ -158,7 +158,8 @@ def _config_text(
         columns["prompt"] = prompt
     lines = [
         "# yaml-language-server: $schema=config.schema.json",
-        f"# `pixmill plan {shlex.quote(str(place))}` shows what it would do; `pixmill run` does it,",
+        f"# `pixmill plan {shlex.quote(str(place))}` shows what it would do; `pixmill run` "
+        "does it,",
         "# for free: the built-in simulator answers. Every key and its default: docs/config.md.",
         "version: 1",
         f"name: {_flow(name)}",

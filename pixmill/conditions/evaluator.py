@@ -331,7 +331,8 @@ def _check_order_of_numbers(
         sides = (number, other.node) if side is left else (other.node, number)
         meant = ast.unparse(Compare(sides[0], [op], [sides[1]]))
         raise ValueError(
-            f"{literal!r} is compared with {ast.unparse(other.node)} as text, in which '9' is greater "
+            f"{literal!r} is compared with {ast.unparse(other.node)} as text, in which '9' "
+            "is greater "
             f"than '20'; without quotes it is a number: {meant}"
         )
 

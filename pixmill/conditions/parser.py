@@ -58,7 +58,8 @@ VALUE_FUNCTIONS = ("len", "lower")
 """Functions of a value that give a value to compare."""
 
 ALLOWED = (
-    "allowed are names (with blanks: in backticks, `my column`), numbers, texts, comparisons, `in [...]`, `is None`, "
+    "allowed are names (with blanks: in backticks, `my column`), numbers, texts, "
+    "comparisons, `in [...]`, `is None`, "
     f"and/or/not, + - * / %, {', '.join((*VALUE_FUNCTIONS, *TEXT_TESTS))}"
 )
 

@@ -20,7 +20,8 @@ def check_until(quality: Quality, seed: Seed, output: Output) -> Problems:
     if seed.replicates > 1:
         yield ConfigProblem(
             "seed.replicates",
-            "must be 1 with quality.until, whose candidates have the seeds of replicates: candidate "
+            "must be 1 with quality.until, whose candidates have the seeds of replicates: "
+            "candidate "
             "2 that of replicate 2",
         )
     if output.images == "url":

@@ -156,5 +156,6 @@ def check_gate_columns(plan: Plan) -> None:
                 raise ConfigError(
                     f"quality.gate.{number}: {text!r} reads {name!r}, which is not a column of the "
                     f"dataset{did_you_mean(name, columns)}",
-                    hint="docs/dataset-columns.md lists its columns; those of the table are there as well",
+                    hint="docs/dataset-columns.md lists its columns; those of the table are "
+                    "there as well",
                 )

@@ -52,7 +52,8 @@ class CallThreads:
                 if not self._threads:
                     raise PixmillError(
                         f"this machine can't start a thread for calls: {error}",
-                        hint="nothing was sent; allow it more threads (`ulimit -u`, the pids limit of "
+                        hint="nothing was sent; allow it more threads (`ulimit -u`, the "
+                        "pids limit of "
                         "a container)",
                     ) from error
                 log.info(

@@ -96,7 +96,8 @@ def check_targets(config: Config) -> None:
         problem = check_target(target).problem
         if problem:
             log.warning(
-                "%s will not be notified of this run: %s; `pixmill notify CONFIG --test` tries it out",
+                "%s will not be notified of this run: %s; `pixmill notify CONFIG --test` "
+                "tries it out",
                 target.name,
                 problem,
             )

@@ -29,7 +29,8 @@ class KnownLedger(NamedTuple):
     def describe_loss(self, name: str) -> str:
         """Say which images would be paid for again, of the dataset `name`."""
         return (
-            f"the ledger at {self.place} does not know the run that published the {self.lost_images:,} "
+            f"the ledger at {self.place} does not know the run that published the "
+            f"{self.lost_images:,} "
             f"images of {name}, so they would be paid for again"
         )
 
@@ -64,7 +65,8 @@ def check_knows_jobs(config: Config) -> None:
     if ledger is None:
         raise UserError(
             f"there is no ledger at {ledger_place(config)}, so nothing is known of its images",
-            hint=f"if there was one, {RESTORE}; `pixmill run` starts a new one, and pays for all images",
+            hint=f"if there was one, {RESTORE}; `pixmill run` starts a new one, and pays "
+            "for all images",
         )
     try:
         is_empty = ledger.read(queries.is_empty)

@@ -66,7 +66,8 @@ def record_picks(config: Config, ledger: Ledger, path: str) -> PickCounts:
             if key not in images:
                 row_key, point, candidate = key
                 raise UserError(
-                    f"{where}: row {row_key!r} has no picture of candidate {candidate} at point {point}",
+                    f"{where}: row {row_key!r} has no picture of candidate {candidate} at "
+                    f"point {point}",
                     hint="candidates.parquet beside the dataset lists all there are",
                 )
             value = float(mark == STAR)

@@ -101,7 +101,8 @@ def failure_rate_exceeded(
 
 
 ALLOW_HOSTS = (
-    "if you trust the host, name it in output.allow_hosts, which lets private addresses, plain http and "
+    "if you trust the host, name it in output.allow_hosts, which lets private addresses, "
+    "plain http and "
     "other ports pass"
 )
 """What to do about an image host that refuses."""

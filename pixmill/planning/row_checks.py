@@ -123,7 +123,8 @@ REMEDIES: Mapping[str, str] = {
     "private_address": "put the image on a public host, or map `image_file`;"
     " `output.allow_hosts` exempts a host",
     "missing_image_file": "fill in the cell, or leave such rows out with `input.where`",
-    "image_file_missing": "put the file there; names are relative to the folder of the table, or to "
+    "image_file_missing": "put the file there; names are relative to the folder of the "
+    "table, or to "
     "`input.image_folder`",
     "image_file_outside": "move the image, or the table, so that it lies inside, or set "
     "`input.image_folder`; a link counts as its target",

@@ -72,7 +72,8 @@ def open_lines(file: Path, encoding: str) -> Iterator["Lines"]:
                 where = f": byte {place[0]:,} (line {place[1]:,}) is not {encoding}"
             raise TableError(
                 f"{file}: it can't be read as {encoding}{where}",
-                hint="input.encoding names the encoding of the table: utf-8, utf-16, gbk, latin-1, …; "
+                hint="input.encoding names the encoding of the table: utf-8, utf-16, gbk, "
+                "latin-1, …; "
                 "or convert the table to UTF-8, such as by `iconv -f latin1 -t utf-8 OLD > NEW`",
             ) from error
 

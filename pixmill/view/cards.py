@@ -16,7 +16,7 @@ from pixmill.view.stored_datasets import StoredDataset
 SHOWN_PICTURES = 6
 
 
-class Share(NamedTuple):
+class OutcomeShare(NamedTuple):
     """A part of a bar of outcomes."""
 
     status: str
@@ -41,7 +41,7 @@ class Card(NamedTuple):
     headline: str
     """How far its run is, or how the last one ended."""
 
-    shares: tuple[Share, ...]
+    shares: tuple[OutcomeShare, ...]
     """Of what is published."""
 
     money: str
@@ -89,13 +89,13 @@ def make_card(
     )
 
 
-def _share_outcomes(dataset: StoredDataset) -> tuple[Share, ...]:
+def _share_outcomes(dataset: StoredDataset) -> tuple[OutcomeShare, ...]:
     """Return how the jobs of what is published ended, without outcomes that none has."""
     counts = dataset.manifest.get("counts", {})
     found = {name: counts[name] for name in OUTCOMES if counts.get(name)}
     jobs = sum(found.values())
     return tuple(
-        Share(name, 100 * count / jobs, f"{count:,} {in_words(name)}")
+        OutcomeShare(name, 100 * count / jobs, f"{count:,} {in_words(name)}")
         for name, count in found.items()
     )
 

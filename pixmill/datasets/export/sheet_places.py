@@ -57,7 +57,8 @@ def choose_sides(
             raise UserError(
                 f"{option}: {name!r} is not an axis with several values here"
                 f"{did_you_mean(name, list(known))}",
-                hint=f"choose from {', '.join(dimension.name for dimension in dimensions) or 'more rows'}",
+                hint="choose from "
+                f"{', '.join(dimension.name for dimension in dimensions) or 'more rows'}",
             )
         found.append(known[name] if name is not None else None)
     across, down = found
