@@ -37,6 +37,7 @@ help: ## show this list
 
 demo: $(VENV)/run ## run configs/pets.yaml with the built-in simulator: no account, nothing to pay
 	$(BIN)/pixmill run configs/pets.yaml --yes
+	@echo "next, with a table of yours: $(BIN)/pixmill init my.csv writes a config for it; or $(BIN)/pixmill init my, an example to edit"
 
 stack: $(VENV)/stack ## start what compose.yaml starts as processes: PostgreSQL, Prefect's server, a worker
 	$(BIN)/python -m deployments.stack
@@ -80,22 +81,23 @@ bench: $(VENV)/dev ## ratios against the alternatives that a user has; docs/benc
 	$(BIN)/python benchmarks/limits.py
 
 # The stamps: what a run needs, what development needs on top, and what the tests of the stack need on top of that. The locks are complete, with a hash for
-# every file, so nothing is resolved here.
+# every file, so nothing is resolved here. `-qq` is pip's level ERROR: a machine whose pip is configured with places that are not there
+# has a warning for each and every file, which would bury what follows.
 $(VENV)/run: requirements/run.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "$(PYTHON) is not a Python of 3.11 or newer on this machine; name one that is: make demo PYTHON=python3" >&2; exit 1; }
 	@echo "installing into $(VENV), once: about a minute ..."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --require-hashes --no-deps -r requirements/run.txt
-	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install -qq --require-hashes --no-deps -r requirements/run.txt
+	$(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
 	touch $@
 
 $(VENV)/dev: requirements/dev.txt $(VENV)/run
-	$(BIN)/python -m pip install -q --require-hashes --no-deps -r requirements/dev.txt
+	$(BIN)/python -m pip install -qq --require-hashes --no-deps -r requirements/dev.txt
 	touch $@
 
 $(VENV)/stack: requirements/stack.txt $(VENV)/dev
-	$(BIN)/python -m pip install -q --require-hashes --no-deps -r requirements/stack.txt
+	$(BIN)/python -m pip install -qq --require-hashes --no-deps -r requirements/stack.txt
 	touch $@
 
 # No index and no file locations in a lock: it is read by every index that has these files.

@@ -46,7 +46,8 @@ def _command_section(name: str, command: Any) -> str:
 
 def _param_row(param: Any, command: Any) -> tuple[str, str, str]:
     if param.param_type_name == "argument":
-        return f"`{param.metavar}`", "required", param.help
+        default = "required" if param.required else f"`{param.default}`"
+        return f"`{param.metavar}`", default, param.help
     context = command.context_class(command)
     name = param.get_help_record(context)[0].replace("|", r"\|")
     default = "" if param.default in (None, False) else f"`{param.default}`"

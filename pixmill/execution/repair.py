@@ -26,13 +26,14 @@ from pixmill.execution.damaged_records import Checked, drop_damaged_records
 from pixmill.execution.known_ledger import check_knows_jobs
 from pixmill.execution.prepare import prepare
 from pixmill.execution.run import ActiveRun
-from pixmill.execution.run_summary import EXIT_REFUSED, RunSummary
+from pixmill.execution.run_summary import EXIT_REFUSED, RunSummary, record_summary
 from pixmill.ledger import MissingImages
 from pixmill.planning.input_images import InputCounts
 from pixmill.signals import EXIT_INTERRUPTED, graceful_shutdown
 from pixmill.storage import open_store
 from pixmill.storage.atomic_write import publication_lock
 from pixmill.storage.integrity import manifest_at, manifest_problem
+from pixmill.text import counted
 
 LISTED = 10_000
 """Rows without their image that are listed; beyond them they are counted."""
@@ -89,6 +90,18 @@ class Repaired:
             return self.report.exit_code
         return 3 if self.codes or self.missing_inputs else 0
 
+    def describe(self) -> str:
+        """Say how it ended: `12 images fetched, 3 rows without their image`."""
+        if self.report.exit_code in (EXIT_INTERRUPTED, EXIT_REFUSED):
+            return self.report.reason
+        parts = [f"{counted(self.fetched, 'image')} fetched"]
+        if self.codes:
+            parts.append(f"{counted(self.codes.total(), 'row')} without their image")
+        if self.missing_inputs:
+            lacking = counted(self.missing_inputs, "row")
+            parts.append(f"{lacking} without their input image")
+        return ", ".join(parts)
+
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
         return {
@@ -144,7 +157,12 @@ def repair(
             prepared.plan.images_missing - missing,
             tuple(text for text, _ in run.image_refusals.seen.most_common()),
         )
-    _list_missing(config, repaired)
+        _list_missing(config, repaired)
+        # As `status` shows it: that calls went well is no word about a repair, which makes none.
+        ending = report._replace(
+            exit_code=repaired.exit_code, reason=f"repair: {repaired.describe()}"
+        )
+        record_summary(config, run.ledger, ending)
     return repaired
 
 

@@ -8,8 +8,9 @@ from pixmill.config.model import Config
 from pixmill.errors import UserError
 from pixmill.execution.known_ledger import check_knows_jobs
 from pixmill.execution.prepare import prepare
-from pixmill.execution.run_summary import EXIT_REFUSED, RunSummary
+from pixmill.execution.run_summary import EXIT_REFUSED, RunSummary, record_summary
 from pixmill.signals import EXIT_INTERRUPTED, graceful_shutdown
+from pixmill.text import counted
 
 
 class Scored(NamedTuple):
@@ -29,6 +30,14 @@ class Scored(NamedTuple):
         if self.report.exit_code in (EXIT_INTERRUPTED, EXIT_REFUSED):
             return self.report.exit_code
         return 0
+
+    def describe(self) -> str:
+        """Say how it ended: `12 images scored, 1 without a score`."""
+        if self.exit_code:
+            return self.report.reason
+        said = f"{counted(self.images, 'image')} scored"
+        without = sum(self.failures.values())
+        return f"{said}, {without:,} without a score" if without else said
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
@@ -64,4 +73,10 @@ def score(config: Config) -> Scored:
     ):
         run = prepared.start()
         report = run.finish()
-        return Scored(report, run.scoring.scored, run.scoring.failures)
+        scored = Scored(report, run.scoring.scored, run.scoring.failures)
+        # As `status` shows it: a scoring makes no calls that could be finished.
+        ending = report._replace(
+            exit_code=scored.exit_code, reason=f"score: {scored.describe()}"
+        )
+        record_summary(config, run.ledger, ending)
+        return scored

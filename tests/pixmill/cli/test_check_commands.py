@@ -98,6 +98,9 @@ def test_what_is_lost_is_listed_in_full_for_programs_and_in_part_for_people(
     assert lost.stderr.count("image_lost") == 20
     assert "… and 10 more" in lost.stderr
     assert {row["error_code"] for row in rows(imageless)} == {"image_lost"}
+    status = pixmill("status", imageless.path, "--json")
+    assert "  repair: 0 images fetched, 30 rows without their image\n" in status.stderr
+    assert status.report["runs"][0]["summary"]["exit_code"] == 3
 
 
 @pytest.mark.parametrize("command", ["verify", "repair"])

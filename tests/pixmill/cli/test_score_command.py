@@ -20,6 +20,8 @@ def test_scores_are_filled_in_without_a_call(
         rows = results(said)
         assert all(0 <= row["score_blank"] <= 1 for row in rows)
         assert {row["flag_dark"] for row in rows} <= {True, False}
+        counted = f"score: {scored} images scored"
+        assert counted in pixmill("status", project.path).stderr
     assert simulated.bill.calls == 4
 
 

@@ -114,7 +114,7 @@ const grid = (() => {
       const job = dimensions.jobOfRow(at);
       const [input] = jobs.inputs(job).filter((image) => image.thumb);
       if (input) head.prepend(picture(input.thumb, "", () => ""));
-      else head.append(make("span", { dir: "auto" }, jobs.get("prompt", job) ?? ""));
+      else head.append(make("span", { dir: "auto" }, sharedPrompt(now.across.flatMap((_, across) => cellOf(down, across))) ?? ""));
     }
     return head;
   }
@@ -209,7 +209,8 @@ const grid = (() => {
     // Choosing for one side what stands on the other swaps the two.
     const put = (side, other) => (key) =>
       state.set(now[other].key === key ? { [side]: key, [other]: now[side].key } : { [side]: key, [other]: now[other].key });
-    describeInHand(firstInHand());
+    const first = firstInHand();
+    describeInHand(first, first === undefined ? null : sharedPrompt([...now.cells.values()].flat()));
     bar.replaceChildren(
       choice("Across", across, now.x.key, put("x", "y")),
       choice("Down", across, now.y.key, put("y", "x")),
@@ -236,17 +237,24 @@ const grid = (() => {
   // What the image in hand is about: the one under the mouse or with the focus, and before that the first one of a row
   // that the whole grid is of.
   const inHand = make("span", { class: "push about" });
-  let describedJob;
+  let describedNow;
 
-  function describeInHand(job) {
-    if (job === describedJob) return;
-    describedJob = job;
+  function describeInHand(job, prompt) {
+    const about = `${job} ${prompt}`;
+    if (about === describedNow) return;
+    describedNow = about;
     inHand.replaceChildren();
     if (job === undefined) return;
     const [input] = jobs.inputs(job);
     const small = input?.thumb ? link(input.link, picture(input.thumb, "Input image", () => "input")) : input ? link(input.link, "input ↗") : null;
-    const words = [now.y === dimensions.row ? null : jobs.get("row_key", job), jobs.get("prompt", job)].filter(Boolean).join(" · ");
+    const words = [now.y === dimensions.row ? null : jobs.get("row_key", job), prompt].filter(Boolean).join(" · ");
     inHand.append(...[small].filter(Boolean), make("span", { dir: "auto", title: words }, words));
+  }
+
+  // Where points have prompts of their own, that of one says nothing of the others.
+  function sharedPrompt(shown) {
+    const prompts = new Set(shown.map((job) => jobs.get("prompt", job)));
+    return prompts.size === 1 ? [...prompts][0] : null;
   }
 
   function firstInHand() {
@@ -257,7 +265,7 @@ const grid = (() => {
   for (const kind of ["pointerover", "focusin"]) {
     sheet.addEventListener(kind, (event) => {
       const job = jobAt(event.target);
-      if (job !== null) describeInHand(job);
+      if (job !== null) describeInHand(job, jobs.get("prompt", job));
     });
   }
 

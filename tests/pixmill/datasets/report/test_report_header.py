@@ -107,6 +107,11 @@ def test_images_inside_a_cell_are_called_by_the_axes_at_all(
     ]
     report.choose("replicate", "1")
     assert report.texts(first) == ["style ink", "style oil", "style pen"]
+    # Before any image is in hand, the grid of one row is called by no prompt of one of its points.
+    one_row = open_report(page, "view=grid&x=style&y=scale&at ~row=pet-00")
+    assert one_row.texts("#grid .about > span") == ["pet-00"]
+    one_row.page.locator("#grid .open").first.hover()
+    assert one_row.texts("#grid .about > span") == ["pet-00 · a pet, number 0, ink"]
     # What is said above the grid is about the image in hand.
     report.page.locator("#grid .open").nth(2).hover()
     assert report.texts("#grid .about > span") == ["a pet, number 0, pen"]
