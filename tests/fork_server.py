@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -117,6 +118,7 @@ class ForkedSimulator:
     def __init__(self, process: ForkedProcess) -> None:
         self._process = process
         self.pid = process.pid
+        assert isinstance(process.stdout, TextIOWrapper)
         self.stdout = process.stdout.buffer
         self.stderr = None
 

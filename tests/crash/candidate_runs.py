@@ -66,7 +66,7 @@ def set_up(sandbox: Sandbox) -> None:
 
 def draw(sandbox: Sandbox) -> None:
     """Carry the config out."""
-    image_scorers.WorkerProcess = ScorerInThisProcess  # type: ignore[misc,assignment]
+    image_scorers.WorkerProcess = ScorerInThisProcess  # type: ignore[attr-defined]
     carried_out(sandbox.config)
 
 

@@ -5,6 +5,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +13,6 @@ from signal import SIGHUP, SIGINT, SIGTERM
 
 import pytest
 
-from pixmill import signals as interrupt
 from pixmill.signals import AGAIN_SECONDS, drain_or_leave
 from tests.conftest import ROOT, Project, Simulated, simulator
 from tests.prefect_proxy import PrefectProxy
@@ -92,7 +92,7 @@ def test_only_a_second_ctrl_c_of_a_person_leaves_at_once(
     firsts: list[str] = []
     left: list[bool] = []
     handle = drain_or_leave(firsts.append, lambda: left.append(True))
-    monkeypatch.setattr(interrupt.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     for number, later in signals:
         now += later
         handle(number, None)

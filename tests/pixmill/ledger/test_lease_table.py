@@ -9,8 +9,9 @@ from sqlalchemy import select, text, update
 
 from pixmill.ledger import Ledger
 from pixmill.ledger.dialects import clock
+from pixmill.ledger.schema import shares
 from pixmill.limits.fair_share import Share
-from pixmill.limits.lease_table import LeaseRequest, share_out, shares
+from pixmill.limits.lease_table import LeaseRequest, share_out
 from pixmill.tuning import SHARE_LEASE_SECONDS
 from tests.fork_server import fork_code
 from tests.pixmill.limits.test_account_lease import report

@@ -41,7 +41,8 @@ def every_standing() -> list[dict[str, Any]]:
         "owner": [None, this_owner(), DEAD],
         "claim_task": [None, "task"],
     }
-    combinations = product(*looked_at.values())
+    choices: list[list[object]] = list(looked_at.values())  # type: ignore[arg-type]
+    combinations = product(*choices)
     return [
         {
             "job_key": key_of(at),

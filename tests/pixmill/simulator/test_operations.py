@@ -8,7 +8,7 @@ import pytest
 import requests
 from PIL import Image
 
-from pixmill.request.registry import OPERATIONS as REGISTERED
+from pixmill.request.operations import OPERATIONS as REGISTERED
 from pixmill.simulator.operations import NO_LIMIT, OPERATIONS, InputRule
 from tests.pixmill.simulator.conftest import SUBMIT, Running, make_png
 

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pyarrow as pa
@@ -366,5 +367,6 @@ def test_reading_may_stop_anywhere_and_begin_again(tmp_path: Path) -> None:
     for _ in range(3):
         batches = table.batches(2)
         assert next(batches).first_row == 1
+        assert isinstance(batches, Generator)
         batches.close()
     assert len(list(table.batches(2))) == 5

@@ -17,6 +17,7 @@ from pixmill.datasets.dataset_files import RUNNING
 from pixmill.datasets.publishing import Published
 from pixmill.datasets.running_note import read_running
 from pixmill.execution import run as run_module
+from pixmill.execution import run_plan
 from pixmill.execution.prepare import prepare
 from pixmill.ledger import Ledger
 from pixmill.view import site as site_module
@@ -256,12 +257,12 @@ def test_a_page_follows_its_run_while_the_dataset_is_published(
 ) -> None:
     """Scores and a publication take minutes: neither a missing page nor the old dataset is shown."""
     project.use_simulator(simulated)
-    publish_plan = run_module.publish_plan
+    publish_plan = run_plan.publish_plan
     seen: list[tuple[int, object, int]] = []
 
     def look_and_publish(*args: Any, **options: Any) -> Published:
-        page = view.get("d/pets/")
-        state = json.loads(view.get("d/pets/live?page=1&seen=0").body)
+        page = shown.get("d/pets/")
+        state = json.loads(shown.get("d/pets/live?page=1&seen=0").body)
         (jobs,) = jobs_of(page)
         seen.append((page.status, state["run"], int(str(jobs["rows"]))))
         return publish_plan(*args, **options)
@@ -270,7 +271,7 @@ def test_a_page_follows_its_run_while_the_dataset_is_published(
     store = project.folder / "out"
     store.mkdir()
     with pixmill.started("view", str(store), "--no-browser") as server:
-        view = View(server)
+        shown = View(server)
         for rows in (2, 3):
             project.write_rows(project.rows(rows))
             with prepare(load_config(project.path)) as prepared:
