@@ -105,6 +105,9 @@ def plan(
     typed = cli_arguments(config, overrides or ())
     if outlook.ledger.lost_images:
         echo(f"next: pixmill verify {typed}")
+    elif outlook.images_to_fetch:
+        # It pays nothing, and says whether those of more calls would come.
+        echo(f"next: pixmill repair {typed}")
     elif outlook.calls:
         echo(f"next: {' '.join(['pixmill run', typed, *flags])}")
     if as_json:

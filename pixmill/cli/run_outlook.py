@@ -12,6 +12,7 @@ from pixmill.datasets.publishing import published_folder
 from pixmill.datasets.step_back import check_has_rows
 from pixmill.errors import TableError
 from pixmill.execution.caps import CallsWithinCaps, fit_into_caps
+from pixmill.execution.host_refusals import last_refusal
 from pixmill.execution.known_ledger import RESTORE, KnownLedger, examine_ledger
 from pixmill.execution.spending_rules import check_invalid, month_to_date
 from pixmill.execution.stop_reasons import no_call_fits
@@ -43,6 +44,10 @@ class RunOutlook(NamedTuple):
     """What to say where rows would get other seeds than they have in the published dataset."""
     ledger: KnownLedger
     """What the ledger, if there is one, knows of the store."""
+    images_to_fetch: int = 0
+    """Images of earlier runs that are missing and may be had without paying."""
+    image_refusal: str | None = None
+    """Why the last run did not have most of them, `None` where that is not known."""
 
     @property
     def calls(self) -> int:
@@ -55,6 +60,10 @@ class RunOutlook(NamedTuple):
             yield f"run would refuse: {self.refused}"
         if self.seed_note:
             yield f"note: {self.seed_note}"
+        if self.images_to_fetch:
+            why = f": {self.image_refusal}" if self.image_refusal else ""
+            missing = counted(self.images_to_fetch, "image")
+            yield f"note: {missing} of earlier runs not fetched{why}"
         found = self.within_caps
         if not found.planned:
             return
@@ -132,6 +141,9 @@ def look_ahead(made: Plan, limit: int | None = None) -> RunOutlook:
     try:
         within_caps = fit_into_caps(made, limit, ledger)
         known = examine_ledger(config, ledger)
+        image_refusal = None
+        if ledger is not None and made.has_images_to_fetch:
+            image_refusal = last_refusal(ledger, config.name)
         spent = None
         if not config.simulated and config.budget.highest_price is not None:
             spent = month_to_date(config, ledger)
@@ -154,6 +166,8 @@ def look_ahead(made: Plan, limit: int | None = None) -> RunOutlook:
         has_more_rows=len(rows) > SHOWN_ROWS or calls > len(looked_at),
         seed_note=seed_note,
         ledger=known,
+        images_to_fetch=made.images_missing - made.images_lost,
+        image_refusal=image_refusal,
     )
 
 

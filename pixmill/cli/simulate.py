@@ -58,8 +58,12 @@ def simulate(
     for line in settings.made_up:
         # As it is, and not masked: a key of this simulator is no secret, and who calls it needs it.
         sys.stderr.write(f"export {line}\n")
-    serve(
-        settings,
-        port=port,
-        on_ready=lambda url: echo(f"simulator at {url} (Ctrl-C ends it)"),
-    )
+    serve(settings, port=port, on_ready=_say_how_to_call_it)
+
+
+def _say_how_to_call_it(url: str) -> None:
+    echo(f"simulator at {url} (Ctrl-C ends it)")
+    echo("  a config calls it with:")
+    echo(f"      provider: {{kind: gateway, base_url: {url}}}")
+    # Its pictures are at the same private address, which nobody fetches unasked.
+    echo("      output: {allow_hosts: [127.0.0.1]}")

@@ -37,6 +37,8 @@ def status(
     for name in COUNTS:
         if counts[name]:
             echo(f"  {in_words(name)}: {counts[name]:,}")
+        if name == "images_missing" and found.image_refusal:
+            echo(f"      not fetched: {found.image_refusal}")
     if tasks := len(found.plan.submitted):
         echo(f"      {tasks_left(tasks)}")
     # Those in doubt are listed with what the console shows of them.

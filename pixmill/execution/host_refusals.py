@@ -1,10 +1,12 @@
 """The rule that stops the paying where nothing that is paid for can be fetched."""
 
+import json
 import threading
 from collections import Counter
 
 from pixmill.execution.stop_reasons import image_host_refuses
 from pixmill.execution.stop_signal import StopSignal
+from pixmill.ledger import Ledger, queries
 from pixmill.storage.image_decoding import ImageError
 
 _REFUSALS = frozenset({"address", "forbidden", "unreachable"})
@@ -31,7 +33,7 @@ class HostRefusals:
         if error.problem not in _REFUSALS or self._stop.is_set:
             return
         with self._lock:
-            self.seen[str(error)] += 1
+            self.seen[describe_refusal(error)] += 1
             self._in_a_row += 1
             is_enough = self._in_a_row == self._most
         if is_enough:
@@ -41,3 +43,19 @@ class HostRefusals:
         """An image came: the row of failures is over."""
         with self._lock:
             self._in_a_row = 0
+
+
+def describe_refusal(error: ImageError) -> str:
+    """Say why an image could not be had, with the line of a config that helps where there is one."""
+    return f"{error}; if you trust it: {error.hint}" if error.hint else str(error)
+
+
+def last_refusal(ledger: Ledger, name: str) -> str | None:
+    """Return what most images were not had for in the last run of the config `name`, `None` where
+    all came."""
+    for run in ledger.read(queries.last_runs, name):
+        # One that has no summary was killed, or is under way.
+        if run["summary"]:
+            seen = json.loads(run["summary"]).get("image_refusals")
+            return max(seen, key=seen.__getitem__) if seen else None
+    return None

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from pixmill.errors import PixmillError, StoreError
 from pixmill.execution.bug_limit import BugLimit
-from pixmill.execution.host_refusals import HostRefusals
+from pixmill.execution.host_refusals import HostRefusals, describe_refusal
 from pixmill.execution.stop_signal import StopSignal
 from pixmill.ledger import Ledger, MissingImages
 from pixmill.ledger.schema import now_micros
@@ -252,7 +252,7 @@ class Downloads:
             if stored.error is None or missing.urls:
                 self._record(missing.job_key, missing.urls, stored, elapsed_ms)
         except Exception as error:
-            self._note_bug(f"of job {missing.job_key[:12]}", error)
+            self._note_bug(_whose(missing), error)
             return StoredImages(error=_PENDING)
         else:
             return stored
@@ -268,7 +268,7 @@ class Downloads:
                 return StoredImages(known)
         if missing.urls:
             contents = map(self._fetcher.fetch, missing.urls)
-            fetched = self._save(f"of job {missing.job_key[:12]}", contents)
+            fetched = self._save(_whose(missing), contents)
             if fetched.files:
                 return fetched
         # Files that wait on some machine are not lost, whatever became of their URLs.
@@ -316,7 +316,9 @@ class Downloads:
         try:
             files = [file._asdict() for file in map(save, images)]
         except ImageError as error:
-            log.warning("the image %s could not be had: %s", which, error)
+            log.warning(
+                "the image %s could not be had: %s", which, describe_refusal(error)
+            )
             self.refusals.record(error)
             return StoredImages(error=_LOST)
         except (OSError, StoreError) as error:
@@ -364,6 +366,11 @@ class Downloads:
     def _count(self, change: int) -> None:
         with self._lock:
             self.waiting += change
+
+
+def _whose(missing: MissingImages) -> str:
+    """Name the job of images: by its row where that is known, as a person knows no keys."""
+    return f"of {missing.label or f'job {missing.job_key[:12]}'}"
 
 
 def urls_expire_at(urls: Sequence[str], answered_at: int) -> int:

@@ -27,7 +27,7 @@ from pixmill.execution.run_summary import (
 )
 from pixmill.execution.stop_reasons import NOT_REACHED, tasks_left
 from pixmill.ledger import MissingImages, queries
-from pixmill.planning.jobs import Job
+from pixmill.planning.jobs import Job, JobBatch
 from pixmill.planning.planner import make_plan
 
 if TYPE_CHECKING:
@@ -152,6 +152,13 @@ class ActiveRun:
         limit = self.prepared.limit
         return None if limit is None else max(0, limit - self._paid)
 
+    def _missing_images(self, jobs: JobBatch) -> Iterator[MissingImages]:
+        """Yield the images of a batch that are not in the store."""
+        positions = {key: at for at, key in enumerate(jobs.keys) if key}
+        for images in self.ledger.missing_images(list(positions)):
+            label = jobs.job(positions[images.job_key]).label
+            yield images._replace(label=label)
+
     def fetch_missing(self, missing: Iterable[MissingImages] | None = None) -> None:
         """Fetch images that earlier runs paid for and did not store, without a new call.
 
@@ -160,8 +167,9 @@ class ActiveRun:
         if not self.plan.has_images_to_fetch:
             return
         if missing is None:
-            keys = ([key for key in jobs.keys if key] for jobs in self.plan.batches())
-            missing = chain.from_iterable(map(self.ledger.missing_images, keys))
+            missing = chain.from_iterable(
+                map(self._missing_images, self.plan.batches())
+            )
         self._downloads.fetch_in_turn(missing)
 
     def _judge_ending(self, published: Published) -> tuple[int, str]:
@@ -219,7 +227,7 @@ class ActiveRun:
             self._judge_ending(published),
             limits=self.executor.limits_summary(),
             began=prepared.began,
-        )
+        )._replace(image_refusals=dict(self.image_refusals.seen))
         if error:
             self.ledger.finish_run(self.run_id, summary.as_record())
             raise error

@@ -52,6 +52,8 @@ class RunSummary(NamedTuple):
     how many candidates were drawn; `None` without `quality.until`."""
     limits: Mapping[str, Any] | None = None
     """How the account's limits fared, `None` where no call was made. Only records have it."""
+    image_refusals: Mapping[str, int] | None = None
+    """What the hosts of images said that did not give them, with how often. Only records have it."""
 
     @property
     def has_refused_dataset(self) -> bool:
@@ -87,7 +89,7 @@ class RunSummary(NamedTuple):
     def as_dict(self) -> dict[str, Any]:
         """Return what `run --json` prints, as plain JSON values: the keys of the contract, and
         `gate` and `candidates` where the config has them."""
-        left_out = ["limits"]
+        left_out = ["limits", "image_refusals"]
         if self.gate is None:
             left_out.append("gate")
         if self.candidates is None:
@@ -100,7 +102,9 @@ class RunSummary(NamedTuple):
 
     def as_record(self) -> dict[str, Any]:
         """Return what is written down of the run: what it printed, and how its limits fared."""
-        return {**self.as_dict(), "limits": self.limits}
+        refusals = self.image_refusals
+        of_images = {"image_refusals": refusals} if refusals else {}
+        return {**self.as_dict(), "limits": self.limits, **of_images}
 
 
 _ROUNDING = 1e-6

@@ -154,7 +154,10 @@ class Settlement:
         is_fetched_later = response.image_urls and self._config.output.images != "url"
         if attempt.state is State.SUCCEEDED and not images.files and is_fetched_later:
             missing = MissingImages(
-                item.job.key, response.image_urls, attempt.url_expires_at or 0
+                item.job.key,
+                response.image_urls,
+                attempt.url_expires_at or 0,
+                label=item.job.label,
             )
             item.tracker.images.append(self._downloads.fetch(missing))
         self.end(item, outcome_of(attempt.state))

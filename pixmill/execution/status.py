@@ -13,6 +13,7 @@ from pixmill.config.model import Config
 from pixmill.datasets.gate import Gate, gate_of
 from pixmill.datasets.publishing import last_manifest
 from pixmill.datasets.refused_dataset import refused_gate
+from pixmill.execution.host_refusals import last_refusal
 from pixmill.execution.known_ledger import KnownLedger, examine_ledger
 from pixmill.ledger import Ledger, open_ledger, queries
 from pixmill.ledger.process_owner import is_dead
@@ -128,6 +129,9 @@ class Status:
     gate: Gate | None = None
     """What the conditions came to of a dataset that waits for a person to accept it."""
 
+    image_refusal: str | None = None
+    """Why most of the missing images were not had by the last run, `None` where that is not known."""
+
     accepted: bool = False
     """Whether a person accepted the published dataset, which the gate had refused."""
 
@@ -139,8 +143,10 @@ class Status:
             # It lists the rows, and pays for none.
             return f"pixmill verify {config}"
         plan = self.plan
-        is_unfinished = plan.to_do or plan.most_to_pay or plan.has_images_to_fetch
-        if is_unfinished or not self.runs:
+        if plan.has_images_to_fetch:
+            # Before anything else is paid for: those of more calls would not come either.
+            return f"pixmill repair {config}"
+        if plan.to_do or plan.most_to_pay or not self.runs:
             return f"pixmill run {config}"
         if self.gate:
             return f"pixmill publish {config}"
@@ -168,17 +174,28 @@ def read_status(config: Config) -> Status:
         plan = make_plan(config, ledger)
         runs: tuple[PastRun, ...] = ()
         in_doubt: tuple[DoubtfulJob, ...] = ()
+        image_refusal = None
         if ledger:
             rows = ledger.read(queries.last_runs, config.name)
             runs = tuple(past_run(row, ledger) for row in rows)
             in_doubt = tuple(islice(_doubtful_jobs(plan, ledger), SHOWN_DOUBTS))
+            if plan.has_images_to_fetch:
+                image_refusal = last_refusal(ledger, config.name)
         known = examine_ledger(config, ledger)
     finally:
         if ledger:
             ledger.close()
     published = gate_of(last_manifest(config))
     accepted = published is not None and bool(published.accepted)
-    return Status(plan, runs, known, in_doubt, refused_gate(config), accepted)
+    return Status(
+        plan,
+        runs,
+        known,
+        in_doubt,
+        refused_gate(config),
+        image_refusal,
+        accepted,
+    )
 
 
 def _doubtful_jobs(plan: Plan, ledger: Ledger) -> Iterator[DoubtfulJob]:

@@ -132,6 +132,8 @@ class MissingImages(NamedTuple):
     urls: Sequence[str]
     expires_at: int
     files: Sequence[Mapping[str, Any]] = ()
+    label: str | None = None
+    """What people call the job, `None` where whoever asks for its images has not said it."""
 
 
 class DoubtfulCall(NamedTuple):

@@ -160,7 +160,8 @@ class ImageFetcher:
                 last = error
             if attempt < self._policy.attempts:
                 self._sleep(IMAGE_BACKOFF.pause(attempt, self._jitter))
-        raise ImageError(f"{last} ({attempt} attempts)", problem=last.problem)
+        text = f"{last} ({attempt} attempts)"
+        raise ImageError(text, hint=last.hint, problem=last.problem)
 
     def abort(self) -> None:
         """End the fetches under way, and let all others fail at once. From any thread."""
@@ -218,14 +219,16 @@ class ImageFetcher:
         )
         problem = None if trusted else self._address_problem(sent)
         if problem:
-            raise _failure(url, "address", problem)
+            raise _failure(url, "address", problem, is_exempted_by_host=True)
         transport = self._trusted if trusted else self._public
         try:
             return transport.send(
                 request, deadline=seconds, max_bytes=self._policy.max_bytes
             )
         except AddressRefused as error:
-            raise _failure(url, "address", str(error)) from None
+            raise _failure(
+                url, "address", str(error), is_exempted_by_host=True
+            ) from None
         except BodyTooLarge as error:
             raise ImageError(str(error), problem="too_large") from None
         except TransportError as error:
@@ -240,13 +243,20 @@ class ImageFetcher:
         if parts.scheme not in self._policy.schemes:
             return f"only {' and '.join(self._policy.schemes)} is fetched"
         if parts.port not in _PORTS:
-            return f"port {parts.port} is not fetched; output.allow_hosts can name the host"
+            return f"port {parts.port} is not fetched"
         return None
 
 
-def _failure(url: str, problem: str, text: str) -> ImageError:
-    """An error that names the host alone: the query of a signed URL is the key to the image."""
-    return ImageError(f"{_host(url)}: {text}", problem=problem)
+def _failure(
+    url: str, problem: str, text: str, *, is_exempted_by_host: bool = False
+) -> ImageError:
+    """An error that names the host alone: the query of a signed URL is the key to the image.
+
+    Its hint is the line of a config that exempts the host, where that helps.
+    """
+    host = _host(url)
+    hint = f"output.allow_hosts: [{host}]" if is_exempted_by_host else ""
+    return ImageError(f"{host}: {text}", hint=hint, problem=problem)
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None] | None:

@@ -74,7 +74,18 @@ def test_a_provider_whose_images_are_at_a_private_address_is_not_paid_for_long(
     assert "5 images in a row" in report["reason"]
     assert "output.allow_hosts" in report["reason"]
     assert 5 <= report["calls"] < 40
-    assert "output.allow_hosts" in pixmill("status", path).stderr
+    # What there is is fetched before anything more is paid.
+    why = "127.0.0.1: its URL is not fetched (private_address); if you trust it: output.allow_hosts: [127.0.0.1]"
+    for command, said in (
+        ("status", f"      not fetched: {why}\n"),
+        (
+            "plan",
+            f"note: {report['images_missing']} images of earlier runs not fetched: {why}\n",
+        ),
+    ):
+        shown = pixmill(command, path)
+        assert said in shown.stderr
+        assert shown.stderr.endswith(f"\nnext: pixmill repair {path}\n")
 
     page = Path(report["dataset"]).with_name("report") / "index.html"
     assert "<code>output.allow_hosts</code>" in page.read_text(encoding="utf-8")
@@ -86,6 +97,28 @@ def test_a_provider_whose_images_are_at_a_private_address_is_not_paid_for_long(
     allowed = load_config(path, ["output.allow_hosts=[127.0.0.1]"])
     fixed = repair(allowed)
     assert (fixed.fetched, fixed.codes.total()) == (report["calls"], 0)
+    shown = pixmill("status", path)
+    assert "      not fetched" not in shown.stderr
+    assert shown.stderr.endswith(f"\nnext: pixmill run {path}\n")
+
+
+def test_an_image_that_is_not_fetched_is_called_by_its_row(
+    project: Project, simulated: Simulated, caplog: pytest.LogCaptureFixture
+) -> None:
+    project.write_rows(project.rows(1))
+    project.use_simulator(simulated)
+    path = project.write_config(
+        input={"row_key": ["id"]}, output={"allow_hosts": []}, stop={"images": 100}
+    )
+    # In the run that pays for it, and in the next one, which asks for it once more.
+    for _ in range(2):
+        caplog.clear()
+        run_config(path)
+        (warning,) = (record.getMessage() for record in caplog.records)
+        assert warning == (
+            "the image of row 1 · r0 could not be had: 127.0.0.1: its URL is not fetched "
+            "(private_address); if you trust it: output.allow_hosts: [127.0.0.1]"
+        )
 
 
 def test_how_many_refusals_stop_a_run_is_a_setting(
