@@ -59,6 +59,8 @@ class ClaimTerms(NamedTuple):
     price: Decimal | None = None
     """What a call counts as whose cost the ledger does not know."""
     timezone: str = "UTC"
+    currency: str | None = None
+    """What the cap on a month is in: what runs paid in another one does not count; `None`: all does."""
 
 
 class Task(NamedTuple):
