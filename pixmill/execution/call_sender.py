@@ -156,7 +156,7 @@ class CallSender:
         job = item.job
         seed = seed_of(item, claim)
         sent_at = now_micros()
-        began = time.perf_counter()
+        began = time.monotonic()
         try:
             body = with_seed(body_prefix, seed)
             send = self._client.submit if job.is_async else self._client.call
@@ -164,8 +164,8 @@ class CallSender:
         except Exception as error:  # nobody knows how far it came
             self._settlement.note_bug(item, error)
             response = in_doubt_by(error)
-        self._counts.record_call()
-        latency_ms = (time.perf_counter() - began) * 1000
+        latency_ms = (time.monotonic() - began) * 1000
+        self._counts.record_call(began)
         return SentCall(seed, sent_at, queue_ms, latency_ms, response)
 
     def _give_back(

@@ -14,6 +14,10 @@ from pixmill.execution.stop_signal import StopSignal
 _RATE_CALLS = 200
 """Calls over which the rate is measured: enough to be steady, few enough to be of now."""
 
+_JITTER = 1.05
+"""How far a measured rate may be above the limit that was kept: a call is sent some milliseconds after
+its turn, which is a share of a short time."""
+
 
 class Outcome(StrEnum):
     """How a job ended in this run."""
@@ -92,7 +96,10 @@ class RunCounters:
         """What was surely charged, as far as prices are known."""
         self._config = config
         self._lock = threading.Lock()
+        self._sends: deque[float] = deque(maxlen=_RATE_CALLS)
+        """When the last calls that have ended were sent, by the monotonic clock."""
         self._ends: deque[float] = deque(maxlen=_RATE_CALLS)
+        """When they ended."""
 
     @property
     def percent(self) -> float:
@@ -101,10 +108,12 @@ class RunCounters:
             return 100.0
         return 100.0 * sum(self.done.values()) / self.to_do
 
-    def record_call(self) -> None:
-        """Count one HTTP call; polls are none."""
+    def record_call(self, sent_at: float) -> None:
+        """Count one HTTP call that has ended, with when it was sent by the monotonic clock; polls
+        are none."""
         with self._lock:
             self.calls += 1
+            self._sends.append(sent_at)
             self._ends.append(time.monotonic())
 
     def record_answer(
@@ -147,9 +156,14 @@ class RunCounters:
         with self._lock:
             if len(self._ends) < 2:
                 return 0.0
+            # Calls that were sent one after the other may end at once, which is no rate; and where
+            # none ends any more, it was long ago that they were sent.
+            sending = max(self._sends) - min(self._sends)
+            ending = time.monotonic() - self._ends[0]
             # Two calls within one tick of the clock are no division by zero.
-            span = max(time.monotonic() - self._ends[0], 1e-6)
-            return len(self._ends) / span
+            span = max(sending, ending, 1e-6)
+            # Between two calls there is one pause.
+            return (len(self._ends) - 1) / span
 
     def progress(
         self,
@@ -168,6 +182,9 @@ class RunCounters:
 
         `calls` and `rate` are those that were counted here, unless somebody knows better.
         """
+        measured = self.rate() if rate is None else rate
+        if qps < measured <= qps * _JITTER:
+            measured = qps
         budget = self._config.budget
         # What the simulator charges nobody pays.
         has_price = budget.highest_price is not None and not self._config.simulated
@@ -179,7 +196,7 @@ class RunCounters:
             limit=limit,
             qps=qps,
             calls=self.calls if calls is None else calls,
-            rate=self.rate() if rate is None else rate,
+            rate=measured,
             cost=self.cost if has_price else None,
             currency=budget.currency,
             images_waiting=images_waiting,

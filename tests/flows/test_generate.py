@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -285,7 +286,7 @@ def test_quick_calls_make_larger_task_runs_and_slow_ones_do_not(
         assert len(first) == 5
         assert not run.executor.has_enough([first])
         for _ in range(200):  # at once
-            run.executor.counts.record_call()
+            run.executor.counts.record_call(time.monotonic())
             run.executor.counts.record_answer("10000", success=True, cost=None)
         rest = next(chunks)
         assert len(rest) == 995

@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 from collections import Counter
 from decimal import Decimal
 
@@ -84,6 +85,37 @@ def test_a_simulated_run_shows_no_money(
     summary = RunSummary(cost=1.0)
     for text in (plain_line(now), on_a_terminal(now), summary.describe(config)):
         assert ("1 CNY" in text or "1.00 CNY" in text) == (cost is not None)
+
+
+def test_the_rate_is_never_above_a_limit_that_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = load_config(
+        name="pets",
+        input={"path": "pets.csv", "columns": {"prompt": "text"}},
+        request={"req_key": "jimeng_t2i_v31"},
+    )
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    counts = RunCounters(config, 100)
+
+    def shown() -> float:
+        return counts.progress(StopSignal(), in_flight=0, limit=9, qps=4).rate
+
+    # Sent four a second, the first of them slow, so that six end within a moment.
+    clock[0] = 1.5
+    for number in range(6):
+        counts.record_call(number * 0.25)
+        clock[0] += 0.01
+    assert shown() == pytest.approx(4)
+    # A second call that was sent a little early: its turn was the limiter's.
+    counts = RunCounters(config, 100)
+    counts.record_call(clock[0] - 0.49)
+    counts.record_call(clock[0] - 0.25)
+    assert shown() == 4
+    # And a run that waits has no rate.
+    clock[0] += 100
+    assert shown() < 0.05
 
 
 @pytest.mark.parametrize("shown", [plain_line, on_a_terminal])
