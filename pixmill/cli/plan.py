@@ -226,18 +226,20 @@ def _describe_jobs(made: "Plan") -> str:
     """
     points = len(made.expander.sweep.points)
     replicates = made.config.seed.replicates
-    factors = [f"{made.rows:,} rows"]
+    # An invalid row counts as one job, however many it would have made: it is in no product.
+    valid = made.rows - made.invalid
+    of_rows = counted(valid, "valid row" if made.invalid else "row")
+    factors = [of_rows]
     if points > 1:
         factors.append(f"{points:,} points")
     if replicates > 1:
         factors.append(f"{replicates:,} replicates")
     if len(factors) == 1:
-        return f"{factors[0]}, {made.distinct:,} distinct jobs"
+        return f"{made.rows:,} rows, {made.distinct:,} distinct jobs"
 
-    # An invalid row counts as one job, however many it would have made.
-    valid = made.rows - made.invalid
-    left_out = valid * points * replicates + made.invalid - made.jobs
-    jobs = f"{made.jobs:,} jobs"
+    made_by_valid = made.jobs - made.invalid
+    left_out = valid * points * replicates - made_by_valid
+    jobs = f"{made_by_valid:,} jobs"
     if left_out:
         jobs += f" ({left_out:,} left out by conditions)"
     return f"{' × '.join(factors)} = {jobs}, {made.distinct:,} of them distinct"

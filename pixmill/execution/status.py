@@ -135,6 +135,16 @@ class Status:
     accepted: bool = False
     """Whether a person accepted the published dataset, which the gate had refused."""
 
+    @property
+    def _are_invalid_rows_known(self) -> bool:
+        """Whether the last run that ended has told of as many, or they are accepted."""
+        allowed = self.plan.config.accept.invalid * self.plan.rows
+        if self.plan.invalid <= allowed:
+            return True
+        ended = (run.summary for run in self.runs if run.summary)
+        last = next(ended, {})
+        return last.get("invalid") == self.plan.invalid
+
     def next_command(self, config: str) -> str:
         """The command to type next."""
         if any(run.alive for run in self.runs):
@@ -155,7 +165,7 @@ class Status:
                 f"pixmill retry {config} --in-doubt   "
                 "(once you know that they were not charged, or want to pay again)"
             )
-        if self.plan.invalid:
+        if self.plan.invalid and not self._are_invalid_rows_known:
             return f"pixmill validate {config}"
         stem = f"{plan.config.name}-export"
         if is_input_file(plan.config.input.path, Path(f"{stem}.csv").resolve()):

@@ -9,6 +9,7 @@ import pytest
 from pixmill.config.loading import load_config
 from pixmill.datasets.problem_rows import find_problem_rows
 from pixmill.execution.prepare import prepare
+from pixmill.execution.status import read_status
 from pixmill.ledger import open_ledger
 from tests.conftest import Project, pay_for_chunks, results, run_config
 from tests.pixmill.cli.test_commands import json_line, pixmill
@@ -203,6 +204,26 @@ def test_a_switch_of_the_seed_policy_is_not_recommended_to_whoever_has_switched(
     assert "note: 2 jobs to pay for would be drawn with another seed than the" in shown
     assert "per_key keeps" not in shown
     assert "changed since the last run: seed.policy: per_row → per_key" in shown
+
+
+def test_invalid_rows_that_are_accepted_or_were_told_of_are_no_next_step(
+    project: Project,
+) -> None:
+    rows = project.rows(4)
+    rows[1]["text"] = ""
+    project.write_rows(rows)
+    path = project.write_config(input={"max_invalid": 1})
+    validate = "pixmill validate c.yaml"
+    export = "pixmill export c.yaml --format csv --out pets-export.csv"
+    assert run_config(path)["exit_code"] == 3
+    # The run has named the row.
+    assert read_status(load_config(path)).next_command("c.yaml") == export
+    # Another one is news, unless a share of them is accepted.
+    rows[2]["text"] = ""
+    project.write_rows(rows)
+    assert read_status(load_config(path)).next_command("c.yaml") == validate
+    accepting = load_config(path, ["accept.invalid=0.5"])
+    assert read_status(accepting).next_command("c.yaml") == export
 
 
 def test_seeds_of_keys_need_keys(project: Project) -> None:

@@ -42,6 +42,18 @@ def test_a_plan_shows_the_product_the_axes_and_one_request(project: Project) -> 
     assert '[{"binary_data_index": 0, "strength": 0.25, "type": "depth"}]' in shown
 
 
+def test_the_product_of_a_plan_counts_valid_rows_alone(project: Project) -> None:
+    rows = project.rows(5)
+    rows[1]["text"] = ""
+    project.write_rows(rows)
+    config = project.write_config(
+        sweep={"scale": [2, 4], "exclude": ["scale == 4 and id == 'r3'"]}
+    )
+    shown = pixmill("plan", config).stderr
+    assert "4 valid rows × 2 points = 7 jobs (1 left out by conditions), 7 of them distinct" in shown  # fmt: skip
+    assert "  1  invalid row, never sent" in shown
+
+
 def test_a_plan_says_what_conditions_leave_out(project: Project) -> None:
     config = swept(project)
     shown = pixmill(
