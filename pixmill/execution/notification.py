@@ -69,7 +69,13 @@ def notify(config: Config, ending: Finished | BrokenOff) -> tuple[Delivery, ...]
     It never raises and returns after `SECONDS` at the latest, with what came of each target: a run
     is as good as it was, whoever hears of it. Warnings name the targets that heard nothing.
     """
-    if not config.notify.to or not _is_wanted(config, ending):
+    if not config.notify.to:
+        return ()
+    if isinstance(ending, Finished) and ending.summary.run_id is None:
+        # It ended before it began: somebody said no, or there was nothing to retry.
+        return ()
+    wanted = config.notify.on
+    if "always" not in wanted and not ("problems" in wanted and _is_problem(ending)):
         return ()
     compose = partial(compose_message, config, ending)
     delivered: list[Delivery] = []
@@ -161,15 +167,6 @@ def contact_sheet_of(config: Config, summary: RunSummary) -> bytes | None:
 
 def _is_problem(ending: Finished | BrokenOff) -> bool:
     return isinstance(ending, BrokenOff) or ending.summary.exit_code != 0
-
-
-def _is_wanted(config: Config, ending: Finished | BrokenOff) -> bool:
-    if isinstance(ending, Finished) and ending.summary.run_id is None:
-        # It ended before it began: somebody said no, or there was nothing to retry.
-        return False
-    if "always" in config.notify.on:
-        return True
-    return "problems" in config.notify.on and _is_problem(ending)
 
 
 def _send(config: Config, compose: Callable[[], Message]) -> Sequence[Delivery]:

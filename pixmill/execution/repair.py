@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from pixmill.config.model import Config
 from pixmill.datasets.dataset_files import DATASET, MANIFEST
@@ -174,17 +173,6 @@ def _soonest_first(run: ActiveRun) -> Iterator[MissingImages]:
     only keys are kept.
     """
     # Keys and instants of a million images are 72 MB; the URLs would be a gigabyte.
-    keys, ends = _missing_keys(run)
-    order = np.argsort(ends, kind="stable")
-    for start in range(0, len(order), _WINDOW):
-        asked = [key.decode() for key in keys[order[start : start + _WINDOW]].tolist()]
-        yield from sorted(
-            run.ledger.missing_images(asked), key=lambda images: images.expires_at
-        )
-
-
-def _missing_keys(run: ActiveRun) -> tuple[NDArray[np.bytes_], NDArray[np.int64]]:
-    """The job keys whose images are missing, and when their URLs die."""
     keys = [np.zeros(0, "S64")]
     ends = [np.zeros(0, np.int64)]
     position = 0
@@ -202,10 +190,12 @@ def _missing_keys(run: ActiveRun) -> tuple[NDArray[np.bytes_], NDArray[np.int64]
             ]
             keys.append(np.array([key for key, _ in found], "S64"))
             ends.append(np.array([ends_at for _, ends_at in found], np.int64))
-    return np.concatenate(keys), np.concatenate(ends)
-
-
-# Publishing
+    by_end = np.concatenate(keys)[np.argsort(np.concatenate(ends), kind="stable")]
+    for start in range(0, len(by_end), _WINDOW):
+        window = [key.decode() for key in by_end[start : start + _WINDOW].tolist()]
+        yield from sorted(
+            run.ledger.missing_images(window), key=lambda images: images.expires_at
+        )
 
 
 @contextmanager

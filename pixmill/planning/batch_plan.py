@@ -94,7 +94,7 @@ def plan_batch(
         # Of the candidates of a row, a person means the one that the dataset has.
         kept = candidates.kept(found.judged, state, batch.in_dataset)
         asked = {at: calls for at, calls in asked.items() if kept.flat[at]}
-    again = _find_again(batch, found, asked) & ~submitted
+    again = found.mark_again(shape, asked) & ~submitted
     state[submitted | again] = PlannedState.PENDING
     state[~batch.in_dataset] = PlannedState.LEFT_OUT
     state[batch.invalid, 0] = PlannedState.INVALID
@@ -169,21 +169,6 @@ def mark_invalid(
     """Plan `rows` of `state` [row, variant] as invalid: the first variant has the entry of the row."""
     state[rows] = PlannedState.LEFT_OUT
     state[rows, 0] = PlannedState.INVALID
-
-
-def _find_again(
-    batch: BatchSummary,
-    found: BatchLookup,
-    asked: Mapping[int, int],
-) -> NDArray[np.bool_]:
-    """Mark [row, variant] what is to be paid for whatever its outcome is."""
-    again = np.zeros(batch.in_dataset.shape, np.bool_)
-    if found.known:
-        again = found.known.again.reshape(again.shape).copy()
-    again.flat[list(asked)] = True
-    # A row with bad images would become invalid, and its outcomes would be lost to the dataset.
-    again[list(found.bad_images)] = False
-    return again
 
 
 def _keys_asked_for(

@@ -82,7 +82,14 @@ class JobExpander:
         self._row_filter = (
             None if config.input.where is None else parse(config.input.where)
         )
-        self.read_columns = self._find_read_columns()
+        # In the order of their roles, each once; a config may name none for a role.
+        named = [
+            *self._input.image_columns,
+            *self._prompts.columns,
+            *(column for _, column in sorted(self._input.field_columns.items())),
+            self._seed_column,
+        ]
+        self.read_columns = tuple(dict.fromkeys(name for name in named if name))
         of_conditions = {*self.sweep.columns}
         if self._row_filter:
             of_conditions.update(self._row_filter.names)
@@ -205,16 +212,6 @@ class JobExpander:
             else:
                 unread[row] = True
         return problems, unread
-
-    def _find_read_columns(self) -> tuple[str, ...]:
-        fields = [column for _, column in sorted(self._input.field_columns.items())]
-        named = [
-            *self._input.image_columns,
-            *self._prompts.columns,
-            *fields,
-            self._seed_column,
-        ]
-        return tuple(dict.fromkeys(name for name in named if name))
 
     def _given_seeds(
         self, texts: Mapping[str, pa.Array]

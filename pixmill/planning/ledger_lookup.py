@@ -1,6 +1,6 @@
 """What the ledger knows of a batch, asked for in a thread beside the one that reads the table."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +43,23 @@ class BatchLookup(NamedTuple):
     """By position, the jobs that a person asks for once more, with the calls made for each so far."""
     judged: Judged | None = None
     """What is known of candidates, where a ledger knows any job and the config has candidates."""
+
+    def mark_again(
+        self,
+        shape: tuple[int, ...],
+        asked: Iterable[int],
+    ) -> NDArray[np.bool_]:
+        """Mark [row, variant], of the `shape` of a batch, what is to be paid for whatever its outcome is.
+
+        `asked` are the positions of those among `self.asked` that count.
+        """
+        again = np.zeros(shape, np.bool_)
+        if self.known:
+            again = self.known.again.reshape(shape).copy()
+        again.flat[list(asked)] = True
+        # A row with bad images would become invalid, and its outcomes would be lost to the dataset.
+        again[list(self.bad_images)] = False
+        return again
 
 
 class LedgerLookup:

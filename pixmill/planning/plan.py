@@ -310,7 +310,7 @@ class Plan:
     def summary(self) -> dict[str, Any]:
         """The counts of `plan --json`."""
         cost = self.most_cost
-        return {
+        counts: dict[str, Any] = {
             "rows": self.rows,
             "invalid": self.invalid,
             "points": len(self.expander.sweep.points),
@@ -324,25 +324,21 @@ class Plan:
             },
             "eta_seconds": round(self.to_pay / self.rate, 1),
             "submitted": len(self.submitted),
-            **self._summary_of_candidates(),
         }
-
-    def _summary_of_candidates(self) -> dict[str, Any]:
-        if self.candidates is None:
-            return {}
         found = self.candidates
-        most = self.costs.most_with_candidates
-        expected = self.expected_cost
-        calls = found.expected_calls
-        said = {
-            **found.counts(),
-            "acceptance": found.acceptance,
-            "expected_calls": None if calls is None else round(calls, 1),
-            "most_calls": self.most_to_pay,
-            "expected_cost": None if expected is None else float(expected),
-            "most_cost": None if most is None else float(most),
-        }
-        return {"candidates": said}
+        if found is not None:
+            most = self.costs.most_with_candidates
+            expected = self.expected_cost
+            calls = found.expected_calls
+            counts["candidates"] = {
+                **found.counts(),
+                "acceptance": found.acceptance,
+                "expected_calls": None if calls is None else round(calls, 1),
+                "most_calls": self.most_to_pay,
+                "expected_cost": None if expected is None else float(expected),
+                "most_cost": None if most is None else float(most),
+            }
+        return counts
 
 
 REPORTED = (

@@ -216,22 +216,17 @@ class PlanBuilder:
         """
         self._reasons[bad.reason] += 1
         shown = self._examples.setdefault(bad.reason, [])
-        if len(shown) < EXAMPLES:
-            row = InvalidRow(row_number, bad)
-            shown.append(self._with_cells(row, jobs) if jobs else row)
-
-    def _with_cells(self, row: InvalidRow, jobs: JobBatch) -> InvalidRow:
-        """Return an invalid row with what its owner finds it by."""
-        at = row.row_number - jobs.rows.first_row
-        row_key = ""
-        if self._config.input.row_key:
-            row_key = shown_cell(jobs.row_keys[at]) or ""
-        cell = None
-        column = row.problem.column
-        if column in jobs.rows.rows.column_names:
-            text = as_text(jobs.rows.rows[column].slice(at, 1))
-            cell = shown_cell(text[0].as_py())
-        return row._replace(row_key=row_key, cell=cell)
+        if len(shown) == EXAMPLES:
+            return
+        row = InvalidRow(row_number, bad)
+        if jobs:
+            at = row_number - jobs.rows.first_row
+            if self._config.input.row_key:
+                row = row._replace(row_key=shown_cell(jobs.row_keys[at]) or "")
+            if bad.column in jobs.rows.rows.column_names:
+                text = as_text(jobs.rows.rows[bad.column].slice(at, 1))
+                row = row._replace(cell=shown_cell(text[0].as_py()))
+        shown.append(row)
 
 
 def _join(

@@ -51,7 +51,13 @@ def use_copies() -> Iterator[set[Path]]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Goes what this process does not read and what is not among the newest versions, or old.
         oldest = time.time() - UNREAD_SECONDS
-        for versions in _versions(root).values():
+        versions_of: dict[Path, list[Path]] = {}
+        for folder in root.rglob("*"):
+            # The folder of a version holds one file, called as the folder above is.
+            table = folder.parent
+            if _VERSION.fullmatch(folder.name) and (folder / table.name).is_file():
+                versions_of.setdefault(table, []).append(folder)
+        for versions in versions_of.values():
             newest_first = sorted(versions, key=_read_at, reverse=True)
             for at, outdated in enumerate(newest_first):
                 if outdated not in _read and (
@@ -62,16 +68,6 @@ def use_copies() -> Iterator[set[Path]]:
             left.unlink()
     with suppress(OSError):
         fcntl.flock(lock, fcntl.LOCK_SH)
-
-
-def _versions(root: Path) -> dict[Path, list[Path]]:
-    """The folders of the versions of each table: each holds one file, called as the folder above is."""
-    found: dict[Path, list[Path]] = {}
-    for folder in root.rglob("*"):
-        table = folder.parent
-        if _VERSION.fullmatch(folder.name) and (folder / table.name).is_file():
-            found.setdefault(table, []).append(folder)
-    return found
 
 
 def _read_at(folder: Path) -> float:

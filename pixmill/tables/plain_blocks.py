@@ -50,7 +50,20 @@ def parse_rows(text: str, delimiter: str, names: list[str]) -> Parsed | None:
     if not end or not _are_structural(quotes, codes, delimiter):
         return None
     try:
-        rows = _parse(data[:end], delimiter, names)
+        rows = pa_csv.read_csv(
+            io.BytesIO(data[:end]),
+            # One block: the rows come in one chunk, and a row is never cut.
+            read_options=pa_csv.ReadOptions(
+                use_threads=False, block_size=end + 1, column_names=names
+            ),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=delimiter, newlines_in_values=True
+            ),
+            # Every cell is text as it stands in the file: no types are guessed, and an empty cell is not null.
+            convert_options=pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), check_utf8=False
+            ),
+        )
     except pa.ArrowInvalid:
         return None  # a row of another width
     return Parsed(rows, data[end:].decode())
@@ -71,18 +84,3 @@ def _are_structural(
     before = codes[openers[openers > 0] - 1]
     after = codes[closers + 1]
     return bool(np.isin(before, outside).all() and np.isin(after, outside).all())
-
-
-def _parse(data: bytes, delimiter: str, names: list[str]) -> pa.Table:
-    return pa_csv.read_csv(
-        io.BytesIO(data),
-        # One block: the rows come in one chunk, and a row is never cut.
-        read_options=pa_csv.ReadOptions(
-            use_threads=False, block_size=len(data) + 1, column_names=names
-        ),
-        parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        # Every cell is text as it stands in the file: no types are guessed, and an empty cell is not null.
-        convert_options=pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), check_utf8=False
-        ),
-    )

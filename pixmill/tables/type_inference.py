@@ -35,9 +35,26 @@ def widen(known: Shape, value: object, path: str) -> Shape:
     if found is known or found is NOTHING:
         return known
     if isinstance(value, dict):
-        return _widen_object(known, value, path)
+        fields = {} if known is NOTHING else known
+        if not isinstance(fields, dict):
+            raise _conflict(known, value, path)
+        for key, part in value.items():
+            before = fields.get(key, NOTHING)
+            # Nearly every value is a scalar of the type known by then, and a call for each would double the time.
+            if before is NOTHING or _SCALARS.get(type(part)) is not before:
+                fields[key] = widen(before, part, f"{path}.{key}" if path else key)
+        if len(fields) > _MAX_KEYS:
+            raise ShapeError(
+                f"{path or 'the rows'!r} have more than {_MAX_KEYS:,} different keys"
+            )
+        return fields
     if isinstance(value, list):
-        return _widen_list(known, value, path)
+        items = [NOTHING] if known is NOTHING else known
+        if not isinstance(items, list):
+            raise _conflict(known, value, path)
+        for item in value:
+            items[0] = widen(items[0], item, f"{path}[]")
+        return items
     if known is NOTHING:
         return found
     if (known, found) in ((INT, DOUBLE), (DOUBLE, INT)):
@@ -52,31 +69,6 @@ def arrow_type(shape: Shape) -> pa.DataType:
     if isinstance(shape, list):
         return pa.list_(arrow_type(shape[0]))
     return TEXT if shape is NOTHING else shape
-
-
-def _widen_object(known: Shape, value: dict[str, object], path: str) -> Shape:
-    shape = {} if known is NOTHING else known
-    if not isinstance(shape, dict):
-        raise _conflict(known, value, path)
-    for key, part in value.items():
-        before = shape.get(key, NOTHING)
-        # Nearly every value is a scalar of the type known by then, and a call for each would double the time.
-        if before is NOTHING or _SCALARS.get(type(part)) is not before:
-            shape[key] = widen(before, part, f"{path}.{key}" if path else key)
-    if len(shape) > _MAX_KEYS:
-        raise ShapeError(
-            f"{path or 'the rows'!r} have more than {_MAX_KEYS:,} different keys"
-        )
-    return shape
-
-
-def _widen_list(known: Shape, value: list[object], path: str) -> Shape:
-    shape = [NOTHING] if known is NOTHING else known
-    if not isinstance(shape, list):
-        raise _conflict(known, value, path)
-    for item in value:
-        shape[0] = widen(shape[0], item, f"{path}[]")
-    return shape
 
 
 def _conflict(known: Shape, value: object, path: str) -> ShapeError:

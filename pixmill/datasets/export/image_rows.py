@@ -42,12 +42,16 @@ def split_images(jobs: pa.RecordBatch, own: Mapping[str, str]) -> ImageRows:
     rows = jobs.take(pa.array(of_row))
     image = _pick(rows.column(own["images"]), numbers)
     url = _pick(rows.column(own["output_urls"]), numbers)
+    # A list with each image alone. A null at the beginning of a list makes that list null.
+    is_image = image.is_valid().to_numpy(zero_copy_only=False)
+    ends = np.append(0, np.cumsum(is_image)).astype(np.int32)
+    bounds = pa.array(ends, mask=np.append(~is_image, False))
     replaced = {
         "file_name": pc.coalesce(
             pc.struct_field(image, "file_name"), rows.column(own["file_name"])
         ),
         "output_url": pc.coalesce(url, rows.column(own["output_url"])),
-        "images": _as_lists(image),
+        "images": pa.ListArray.from_arrays(bounds, image.drop_null()),
         "cost": pc.if_else(pa.array(numbers == 0), rows.column(own["cost"]), None),
     }
     for name, column in replaced.items():
@@ -63,12 +67,3 @@ def _pick(lists: pa.ListArray, numbers: NDArray[np.intp]) -> pa.Array:
     )
     begins = lists.offsets.to_numpy()[:-1]
     return lists.values.take(pa.array(begins + numbers, mask=numbers >= lengths))
-
-
-def _as_lists(elements: pa.Array) -> pa.ListArray:
-    """Return a list with each element alone, null for null."""
-    is_there = elements.is_valid().to_numpy(zero_copy_only=False)
-    ends = np.append(0, np.cumsum(is_there)).astype(np.int32)
-    # A null at the beginning of a list makes that list null.
-    begins = pa.array(ends, mask=np.append(~is_there, False))
-    return pa.ListArray.from_arrays(begins, elements.drop_null())

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -101,13 +101,13 @@ def columns_of(
     if not isinstance(described, dict):
         described = {}
     ours = described.get("own") or our_columns(schema)
-    axes = _guess_axes(schema, ours)
-    if "axes" in described:
-        axes = _read_axes(described["axes"], schema)
     drawn: set[str] = set()
     for group in config.sweep.groups:
         drawn |= {str(path) for path in group.get("random") or ()}
-    axes = tuple(axis._replace(is_drawn=axis.path in drawn) for axis in axes)
+    axes = tuple(
+        axis._replace(is_drawn=axis.path in drawn)
+        for axis in _find_axes(schema, described.get("axes"), ours)
+    )
     behind = _find_behind(schema, ours)
     scores = _find_scores(behind)
     # Which of its candidates a row has, and whether that one is good.
@@ -143,38 +143,28 @@ def columns_of(
     )
 
 
-def _read_axes(
-    described: Iterable[Mapping[str, Any]],
+def _find_axes(
     schema: pa.Schema,
-) -> tuple[ReportAxis, ...]:
-    """Return the axes that the metadata of a dataset describes."""
-    axes = []
-    for axis in described:
-        if axis["column"] not in schema.names:
-            continue
-        values = []
-        for value in axis["values"]:
-            text = as_text(pa.array([value["value"]]))[0].as_py()
-            values.append(Value(text, str(value.get("label", text))))
-        axes.append(ReportAxis(str(axis["path"]), axis["column"], tuple(values)))
-    return tuple(axes)
-
-
-def _guess_axes(
-    schema: pa.Schema,
+    described: Iterable[Mapping[str, Any]] | None,
     ours: Mapping[str, str],
-) -> tuple[ReportAxis, ...]:
-    """Return the axes of a dataset that doesn't describe them: the dots of their paths are lost."""
-    if "row_number" not in ours:
-        return ()
-    axes = []
-    # Ours begin with the row number: what comes before are the input's columns.
-    first = schema.names.index(ours["row_number"])
-    for column in schema.names[first:]:
-        name = re.sub(r"^(pixmill_)+", "", column)
-        if name.startswith(_AXIS) and column not in ours.values():
-            axes.append(ReportAxis(name.removeprefix(_AXIS), column, ()))
-    return tuple(axes)
+) -> Iterator[ReportAxis]:
+    """Yield the axes as the metadata describes them, or by the names of columns where it doesn't."""
+    if described is not None:
+        for axis in described:
+            if axis["column"] in schema.names:
+                values = []
+                for value in axis["values"]:
+                    text = as_text(pa.array([value["value"]]))[0].as_py()
+                    values.append(Value(text, str(value.get("label", text))))
+                yield ReportAxis(str(axis["path"]), axis["column"], tuple(values))
+    elif "row_number" in ours:
+        # Ours begin with the row number: what comes before are the input's columns.
+        first = schema.names.index(ours["row_number"])
+        for column in schema.names[first:]:
+            name = re.sub(r"^(pixmill_)+", "", column)
+            if name.startswith(_AXIS) and column not in ours.values():
+                # The dots of its path are lost.
+                yield ReportAxis(name.removeprefix(_AXIS), column, ())
 
 
 def _find_behind(
