@@ -105,11 +105,11 @@ def find_roles(table: InputTable, folder: Path) -> ColumnRoles:
         if column.is_prose and column.numbers < MOSTLY and column not in ids
     ]
     # A column of image URLs is none: links expire, and hosts move.
-    ranks = {column.name: _key_rank(column) for column in [*others, *files]}
+    ranks = [(_key_rank(column), column.name) for column in [*others, *files]]
     return ColumnRoles(
-        row_key=sorted(
-            (name for name, rank in ranks.items() if rank), key=lambda n: ranks[n] or ()
-        ),
+        row_key=[
+            name for _, name in sorted((rank, name) for rank, name in ranks if rank)
+        ],
         image_url=_rank(urls, _IMAGE_NAMES),
         image_file=_rank(files, _IMAGE_NAMES),
         prompt=_rank(
@@ -122,13 +122,13 @@ def _describe(name: str, values: Sequence[str | None], folder: Path) -> _Facts:
     filled = [value for value in values if value and value.strip()]
     count = max(1, len(filled))
     mean_length = sum(map(len, filled)) / count
-    is_prose = (
-        bool(_PROMPT_NAMES.search(name)) or _share(_WORDS, filled) >= 0.5
-    ) and mean_length >= _SHORTEST_PROMPT
     # `Text` may be two words long; `text_language` is none.
-    is_prose |= bool(_PROMPT_NAMES.match((_words(name) or [name])[-1]))
+    is_called_text = any(map(_PROMPT_NAMES.match, _words(name)[-1:]))
+    may_be_text = bool(_PROMPT_NAMES.search(name)) or _share(_WORDS, filled) >= 0.5
+    is_long = mean_length >= _SHORTEST_PROMPT
     wholes = [int(value) for value in filled if _WHOLE.fullmatch(value)]
     is_whole = len(wholes) == len(filled)
+    span = max(wholes, default=0) - min(wholes, default=0) + 1
     # Asked of the disk only where all of them look like it.
     named = [value.strip() for value in filled if _IMAGE.fullmatch(value)]
     is_named = bool(named) and len(named) >= MOSTLY * count
@@ -141,10 +141,9 @@ def _describe(name: str, values: Sequence[str | None], folder: Path) -> _Facts:
         files=there / len(named[:100]) if is_named else 0.0,
         numbers=_share(_NUMBER, filled),
         is_whole=is_whole,
-        is_sequence=is_whole
-        and max(wholes, default=0) - min(wholes, default=0) + 1 == len(set(wholes)),
+        is_sequence=is_whole and span == len(set(wholes)),
         mean_length=mean_length,
-        is_prose=is_prose,
+        is_prose=is_called_text or (may_be_text and is_long),
     )
 
 
@@ -185,13 +184,14 @@ def _key_rank(column: _Facts) -> tuple[float, ...] | None:
     length = column.mean_length
     if _is_id(column.name):
         return (0, length)
+    if is_number:
+        is_counter = column.is_sequence and not _is_measure(column.name)
+        return (3, length) if is_counter else None
     if is_named_key(column.name):
         return (1, length)
     if column.files or _is_measure(column.name):
         return None
     # A key is typed and read, and a prompt may be unique as well.
-    if is_number:
-        return (3, length) if column.is_sequence else None
     return (2, length) if length <= _LONGEST_KEY else None
 
 

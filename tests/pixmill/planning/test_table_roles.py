@@ -54,6 +54,7 @@ def test_the_row_key_is_what_people_know_a_row_by(
         {"id": (1.5, 2.5, 3.5, 4.5)},
         {"Rating": ("4 stars", "3 stars", "2 stars", "1 star")},
         {"x": (17, 4, 90, 3)},
+        {"Item": (17, 4, 90, 3)},
         {"Product": ("Jug", "Jug", "Rug", "Rug")},
     ],
 )
