@@ -164,6 +164,8 @@ class Results:
         simulated = " (simulated: nothing was paid)" if self.config.simulated else ""
         yield f"{self.config.name}: {self.reason}{simulated}"
         yield f"  {self._summary.describe(self.config)}"
+        if self._summary.shrunk:
+            yield f"  warning: {self._summary.shrunk.describe()}"
         for place in (self.dataset, self.report):
             if place:
                 yield f"  {place}"

@@ -13,6 +13,8 @@ def print_published(report: "RunSummary") -> None:
     """Print where the dataset is, and what the gate made of the new one where it was refused."""
     if report.dataset:
         echo(f"  {report.dataset}")
+    if report.shrunk:
+        echo(f"  warning: {report.shrunk.describe()}")
     if report.has_refused_dataset:
         print_gate(report.gate)
 

@@ -314,6 +314,8 @@ def _print_summary(summary: "RunSummary", order: RunRequest) -> None:
     if summary.candidates:
         echo(count_line(summary.candidates))
     print_gate(summary.gate)
+    if summary.shrunk:
+        echo(f"  warning: {summary.shrunk.describe()}")
     if summary.dataset:
         echo(f"  {summary.dataset}")
     if summary.report:

@@ -47,7 +47,11 @@ from pixmill.datasets.refused_dataset import forget_refused, set_aside
 from pixmill.datasets.result_table import OutcomeCounts, ResultTable
 from pixmill.datasets.row_files import open_files, read_back, write_rows
 from pixmill.datasets.score_columns import open_score_columns
-from pixmill.datasets.step_back import is_step_back
+from pixmill.datasets.step_back import (
+    ShrunkDataset,
+    find_shrinkage,
+    is_step_back,
+)
 from pixmill.ledger import Ledger
 from pixmill.memory import give_back
 from pixmill.planning.plan import Plan, prefetch
@@ -78,6 +82,8 @@ class Published:
     """What the conditions of `quality.gate` came to, None without conditions."""
     refused: Path | None = None
     """The dataset that the run made and that these did not let pass; `path` is what stays."""
+    shrunk: ShrunkDataset | None = None
+    """How it is smaller than the one before for want of rows, None where it is not."""
 
 
 class PublishedFile(NamedTuple):
@@ -210,7 +216,8 @@ def _publish(
             if was_intact:
                 keep_version(folder, plan.config.output.keep_versions)
     _put_companions(plan, text)
-    return replace(new, changed=not new_file.equals_current)
+    shrunk = find_shrinkage(plan, new.counts, manifest)
+    return replace(new, changed=not new_file.equals_current, shrunk=shrunk)
 
 
 class _ExaminedFile(NamedTuple):

@@ -7,7 +7,7 @@ somebody uses.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +19,38 @@ from pixmill.datasets.schema import our_columns
 from pixmill.errors import TableError
 from pixmill.planning.plan import Plan
 from pixmill.storage.integrity import manifest_at
+from pixmill.text import counted
+
+
+class ShrunkDataset(NamedTuple):
+    """A dataset that has fewer images than the one before it, as its table has fewer rows."""
+
+    rows: int
+    images: int
+    rows_before: int
+    images_before: int
+
+    def describe(self) -> str:
+        """Say it in a sentence: whoever exports the table may not have meant it."""
+        rows = counted(self.rows, "row")
+        images = counted(self.images, "image")
+        return (
+            f"the dataset has {images} where it had {self.images_before:,}, as its table has "
+            f"{rows} where it had {self.rows_before:,}"
+        )
+
+
+def find_shrinkage(
+    plan: Plan, counts: OutcomeCounts, manifest: Mapping[str, Any]
+) -> ShrunkDataset | None:
+    """Return how a new dataset with these `counts` is smaller than the published one of `manifest`;
+    None where its table has not lost rows, or it has as many images all the same."""
+    images = counts.status["succeeded"]
+    rows_before = manifest.get("input", {}).get("rows", 0)
+    images_before = manifest.get("counts", {}).get("succeeded", 0)
+    if plan.rows >= rows_before or images >= images_before:
+        return None
+    return ShrunkDataset(plan.rows, images, rows_before, images_before)
 
 
 def is_step_back(

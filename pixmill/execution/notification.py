@@ -104,6 +104,8 @@ def compose_message(config: Config, ending: Finished | BrokenOff) -> Message:
     else:
         summary = ending.summary
         reason = summary.reason
+        if summary.shrunk:
+            reason += f", but {summary.shrunk.describe()}"
         lines = _describe_run(config, summary)
         sheet = contact_sheet_of(config, summary)
     message = _message(config, reason, lines, ending.command, sheet)
@@ -166,7 +168,10 @@ def contact_sheet_of(config: Config, summary: RunSummary) -> bytes | None:
 
 
 def _is_problem(ending: Finished | BrokenOff) -> bool:
-    return isinstance(ending, BrokenOff) or ending.summary.exit_code != 0
+    if isinstance(ending, BrokenOff):
+        return True
+    # A table that lost rows by mistake takes their pictures out of the dataset, with exit code 0.
+    return ending.summary.exit_code != 0 or ending.summary.shrunk is not None
 
 
 def _send(config: Config, compose: Callable[[], Message]) -> Sequence[Delivery]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from pixmill.config.model import Accept, Config
 from pixmill.datasets.gate import Gate, in_figures
 from pixmill.datasets.publishing import Published, write_run_report
+from pixmill.datasets.step_back import ShrunkDataset
 from pixmill.errors import PixmillError
 from pixmill.ledger import Ledger, queries
 from pixmill.planning.plan import Plan
@@ -52,6 +53,9 @@ class RunSummary(NamedTuple):
     how many candidates were drawn; `None` without `quality.until`."""
     limits: Mapping[str, Any] | None = None
     """How the account's limits fared, `None` where no call was made. Only records have it."""
+    shrunk: ShrunkDataset | None = None
+    """How its dataset is smaller than the one before for want of rows, `None` where it is not. Neither
+    `run --json` nor records have it."""
     image_refusals: Mapping[str, int] | None = None
     """What the hosts of images said that did not give them, with how often. Only records have it."""
 
@@ -89,7 +93,7 @@ class RunSummary(NamedTuple):
     def as_dict(self) -> dict[str, Any]:
         """Return what `run --json` prints, as plain JSON values: the keys of the contract, and
         `gate` and `candidates` where the config has them."""
-        left_out = ["limits", "image_refusals"]
+        left_out = ["limits", "shrunk", "image_refusals"]
         if self.gate is None:
             left_out.append("gate")
         if self.candidates is None:
@@ -209,6 +213,7 @@ def summarize(
         cost=cost,
         seconds=round(time.monotonic() - began, 2),
         limits=limits,
+        shrunk=published.shrunk,
         # None: the first dataset of all may be one that was refused.
         dataset=dataset if published.path.exists() else None,
         gate=gate,

@@ -20,7 +20,8 @@ def describe_summary(
             parts.append(f"{counts[name]:,} {in_words(name)}")
     if summary.images_missing:
         parts.append(f"{counted(summary.images_missing, 'image')} missing")
-    words = {
+    words = {"warning": summary.shrunk.describe()} if summary.shrunk else {}
+    words |= {
         "jobs": ", ".join(parts),
         "calls": f"{summary.calls:,} in {duration(summary.seconds)}",
     }

@@ -135,6 +135,37 @@ def test_one_message_a_run_says_what_was_made_what_it_cost_and_what_went_wrong(
     assert not inbox.messages[1]["attachments"]
 
 
+def test_a_table_that_lost_rows_and_their_pictures_is_a_problem_although_the_run_finished(
+    project: Project, simulated: Simulated, inbox: Inbox
+) -> None:
+    project.write_rows(project.rows(8))
+    project.use_simulator(simulated)
+    project.write_config(input={"row_key": ["id"]}, notify={"to": ["TEAM_CHAT"]})
+    run_unattended(project.path, new_store=True)
+    assert not inbox.messages
+    # An export that broke off; a gate would have kept the dataset as it is.
+    project.write_rows(project.rows(3))
+    words = "the dataset has 3 images where it had 8, as its table has 3 rows where it had 8"
+    gate = {"gate": ["count(status == 'succeeded') >= 0.9 * previous"]}
+    with pytest.warns(RunWarning, match=r"refused by quality\.gate"):
+        pixmill.run(project.path, quality=gate)
+    assert words not in inbox.messages.pop()["title"]
+    results = pixmill.run(project.path)
+    assert results.exit_code == 0
+    assert f"  warning: {words}" in repr(results)
+    (message,) = inbox.messages
+    assert message["title"] == f"pets: finished, but {words}"
+    assert message["type"] == "warning"
+    assert f"warning: {words}\n" in message["message"]
+    # It is said once: the next run has as many rows.
+    run_unattended(project.path)
+    assert len(inbox.messages) == 1
+    # Fewer rows that take no picture with them are no problem, as more rows are none.
+    project.write_rows(project.rows(9))
+    run_unattended(project.path)
+    assert len(inbox.messages) == 1
+
+
 def test_a_run_that_may_not_begin_is_a_message_too(
     project: Project, faulty: Simulated, inbox: Inbox
 ) -> None:
