@@ -31,10 +31,21 @@ def check_published(
 
 
 def check_history(folder: Path, found: Verified) -> None:
-    """Check each earlier version."""
+    """Check each earlier version: by its manifest, or by its pages where a killed run wrote none."""
     for path in sorted((folder / HISTORY).glob("*.parquet")):
         found.versions += 1
-        problem = _version_problem(path)
+        manifest = manifest_at(path.with_suffix(".json"))
+        problem = None
+        if "sha256" in manifest:
+            problem = manifest_problem(path, manifest)
+        else:
+            try:
+                with open_dataset(path) as version:
+                    for _ in version.iter_batches(_BATCH_ROWS):
+                        # Reading checks the checksum of each page.
+                        pass
+            except UserError as error:
+                problem = str(error)
         if problem:
             found.add(
                 Finding(
@@ -63,21 +74,3 @@ def check_counts(
         if recorded.get(name) != count:
             message = f"says {recorded.get(name)} {name}, the dataset has {count:,}"
             found.add(Finding(found.shown(path), "manifest", message, PUBLISH_AGAIN))
-
-
-def _version_problem(path: Path) -> str | None:
-    """Say what is wrong with an earlier version, or return None.
-
-    By its manifest, or by its pages where a killed run wrote none.
-    """
-    manifest = manifest_at(path.with_suffix(".json"))
-    if "sha256" in manifest:
-        return manifest_problem(path, manifest)
-    try:
-        with open_dataset(path) as version:
-            for _ in version.iter_batches(_BATCH_ROWS):
-                # Reading checks the checksum of each page.
-                pass
-    except UserError as error:
-        return str(error)
-    return None

@@ -133,6 +133,25 @@ class _Found(NamedTuple):
     is_taken: NDArray[np.bool_]
     """[position]: whether the outcome of the key there was taken."""
 
+    def merge(self, parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """Yield the outcomes, with the rows of `parts`, in their order, where nothing was taken.
+
+        A table for each part: it ends before the first position whose outcome is in the next one.
+        """
+        gaps = np.flatnonzero(~self.is_taken)
+        filled = 0
+        begin = 0
+        for part in parts:
+            gaps_of_part = gaps[filled : filled + part.num_rows]
+            filled += part.num_rows
+            end = int(gaps[filled]) if filled < len(gaps) else len(self.is_taken)
+            # Rows of both tables, one behind the other.
+            rows = np.arange(end - begin)
+            rows[gaps_of_part - begin] = len(rows) + np.arange(part.num_rows)
+            both = pa.concat_tables([self.outcomes.slice(begin, end - begin), part])
+            yield both.combine_chunks().take(pa.array(rows))
+            begin = end
+
 
 class _Located(NamedTuple):
     """Where jobs are that were looked for by how their keys begin; arrays are [prefix]."""
@@ -200,9 +219,17 @@ class PublishedOutcomes:
         sizes = [group.num_rows for group in groups]
         self._begins = np.cumsum([0, *sizes])
         """[group]: its first row in the dataset; behind the last group, the number of rows."""
-        self._is_long = np.array(
-            [self._bytes_of(group) > _GROUP_BYTES for group in groups]
-        )
+        read = {self._ours[name] for name in (*_READ, *self.scores)}
+        is_long = []
+        for group in groups:
+            columns = [group.column(at) for at in range(group.num_columns)]
+            size = sum(
+                column.total_uncompressed_size
+                for column in columns
+                if column.path_in_schema.partition(".")[0] in read
+            )
+            is_long.append(size > _GROUP_BYTES)
+        self._is_long = np.array(is_long)
         self._groups: dict[int, pa.Table] = {}
         key = self._ours["job_key"]
         prefixes = [np.zeros(0, np.uint64)]
@@ -234,7 +261,7 @@ class PublishedOutcomes:
         if self.scores:
             published = found.outcomes.take(pa.array(others))
             parts = self._with_scores(parts, published)
-        yield from _merge(found.outcomes, found.is_taken, parts)
+        yield from found.merge(parts)
 
     def _find(self, keys: Sequence[str | None]) -> _Found | None:
         """Return the outcomes of `keys` that are here; `None` where the ledger is to be asked for
@@ -347,38 +374,6 @@ class PublishedOutcomes:
                 read = self._file.read_row_group(group, columns=columns)
                 self._groups[group] = read.select(columns).rename_columns(names)
         return [self._groups[group] for group in wanted]
-
-    def _bytes_of(self, group: pq.RowGroupMetaData) -> int:
-        names = {self._ours[name] for name in (*_READ, *self.scores)}
-        columns = [group.column(at) for at in range(group.num_columns)]
-        return sum(
-            column.total_uncompressed_size
-            for column in columns
-            if column.path_in_schema.partition(".")[0] in names
-        )
-
-
-def _merge(
-    outcomes: pa.Table, is_taken: NDArray[np.bool_], parts: Iterable[pa.Table]
-) -> Iterator[pa.Table]:
-    """Yield `outcomes` [position], with the rows of `parts`, in their order, where `is_taken` [position] is
-    not set.
-
-    A table for each part: it ends before the first position whose outcome is in the next one.
-    """
-    gaps = np.flatnonzero(~is_taken)
-    filled = 0
-    begin = 0
-    for part in parts:
-        gaps_of_part = gaps[filled : filled + part.num_rows]
-        filled += part.num_rows
-        end = int(gaps[filled]) if filled < len(gaps) else len(is_taken)
-        # Rows of both tables, one behind the other.
-        rows = np.arange(end - begin)
-        rows[gaps_of_part - begin] = len(rows) + np.arange(part.num_rows)
-        both = pa.concat_tables([outcomes.slice(begin, end - begin), part])
-        yield both.combine_chunks().take(pa.array(rows))
-        begin = end
 
 
 def _as_outcomes(published: pa.Table) -> pa.Table:

@@ -154,12 +154,12 @@ class RunScoring:
 
     def _pictures_of(self, chunk: Sequence[Job]) -> Iterator[list[ScoredImage]]:
         asked = []
-        for job in chunk:
+        for at, job in enumerate(chunk):
             urls = job.request().get("image_urls") or []
             [source] = find_source_images(
                 self.plan.config, self._ledger, [job.files], [urls[:1]]
             )
-            asked.append(_AskedJob(partial(_same, job), source))
+            asked.append(_AskedJob(partial(chunk.__getitem__, at), source))
         for known in self._ledger.outcomes([job.key for job in chunk]):
             yield list(self._pictures_in(known, asked[: known.num_rows]))
             asked = asked[known.num_rows :]
@@ -188,10 +188,6 @@ class _AskedJob(NamedTuple):
 
     job: Callable[[], Job]
     source: SourceImage
-
-
-def _same(job: Job) -> Job:
-    return job
 
 
 def describe_job(job_of: Callable[[], Job]) -> dict[str, Any]:

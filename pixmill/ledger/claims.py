@@ -192,7 +192,7 @@ class Claims:
 
         Return the claims, and for each key that does not fit the cap that it would exceed.
         """
-        values = _claim_values(terms, clock(connection)())
+        values = terms.claim_columns(this_owner(), clock(connection)())
         claims = {}
         for row in take_over(connection, list(asked), values):
             amount = row.claim_amount
@@ -282,21 +282,6 @@ def _deny_over_budget(connection: Connection, cap: str) -> ClaimDenied:
         return ClaimDenied(None, cap)
     ours = connection.execute(_WITH_RESERVED_MONEY, {"own": this_owner()}).first()
     return ClaimDenied(None, cap, may_get_room=ours is not None)
-
-
-def _claim_values(terms: ClaimTerms, now: int) -> dict[str, Any]:
-    return {
-        "state": State.IN_FLIGHT.value,
-        "owner": this_owner(),
-        "lease_until": now + int(terms.lease_seconds * 1e6),
-        "run_id": terms.run_id,
-        "provider": terms.provider,
-        "account": terms.account,
-        "req_key": terms.req_key,
-        "claim_run": terms.run_id,
-        "claim_account": terms.account,
-        "claimed_at": now,
-    }
 
 
 def _rule_parameters(terms: ClaimTerms) -> dict[str, Any]:

@@ -62,6 +62,21 @@ class ClaimTerms(NamedTuple):
     currency: str | None = None
     """What the cap on a month is in: what runs paid in another one does not count; `None`: all does."""
 
+    def claim_columns(self, owner: str, now: int) -> dict[str, Any]:
+        """Return what a claim of `owner` sets in the row of a job; `now` is in microseconds."""
+        return {
+            "state": State.IN_FLIGHT.value,
+            "owner": owner,
+            "lease_until": now + int(self.lease_seconds * 1e6),
+            "run_id": self.run_id,
+            "provider": self.provider,
+            "account": self.account,
+            "req_key": self.req_key,
+            "claim_run": self.run_id,
+            "claim_account": self.account,
+            "claimed_at": now,
+        }
+
 
 class Task(NamedTuple):
     """A task that works at the provider, as the run that submitted it has left it."""

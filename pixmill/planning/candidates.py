@@ -213,13 +213,13 @@ def choose(judged: Judged, masks: CandidateMasks, candidates: int) -> CandidateC
     later = waiting & is_open[:, :, None] & ~is_next
     # One that waits for a judgement is one more that would have to be not good.
     order = number - 1 + is_held[:, :, None]
-    rank = _rank(
+    kept = _keep_one(
         judgements,
+        judged.values.reshape(shape),
         wanted=wanted,
         has_picture=undecided & ~in_doubt,
         requested=masks.requested.reshape(shape),
     )
-    kept = _keep_one(rank, judged.values.reshape(shape))
     return CandidateChoice(
         wanted.reshape(flat),
         later.reshape(flat),
@@ -244,17 +244,17 @@ class _Rank(IntEnum):
     NOT_REQUESTED = 6
 
 
-def _rank(
+def _keep_one(
     judgements: NDArray[np.int8],
+    values: NDArray[np.float64],
     *,
     wanted: NDArray[np.bool_],
     has_picture: NDArray[np.bool_],
     requested: NDArray[np.bool_],
-) -> NDArray[np.int8]:
-    """Return the `_Rank` of each candidate; all arrays are [row, point, candidate].
-
-    Of the rules that hold for a candidate, the last one counts.
-    """
+) -> NDArray[np.bool_]:
+    """Mark the candidate that each row and point keeps: the first by `_Rank`, of equals the one with the
+    highest value, of these the first. All arrays are [row, point, candidate]."""
+    # Of the rules that hold for a candidate, the last one counts.
     rank = np.full(judgements.shape, _Rank.WAITING, np.int8)
     rank[wanted] = _Rank.WANTED
     rank[judgements != Judgement.NONE] = _Rank.OUTCOME
@@ -262,12 +262,6 @@ def _rank(
     rank[(judgements == Judgement.NOT_GOOD) | has_picture] = _Rank.PICTURE
     rank[judgements == Judgement.ACCEPTED] = _Rank.ACCEPTED
     rank[~requested] = _Rank.NOT_REQUESTED
-    return rank
-
-
-def _keep_one(rank: NDArray[np.int8], values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Mark the candidate that each row and point keeps: the first by `rank`, of equals the one with the
-    highest value, of these the first. All arrays are [row, point, candidate]."""
     best = rank.min(axis=2, keepdims=True)
     # Without a score it is still among the best.
     lowest = -np.finfo(float).max

@@ -39,10 +39,10 @@ MUTANTS = (
     # Paying once
     Mutant(
         "drop the intent",
-        "pixmill/ledger/claims.py",
-        "_claim_values",
-        '"state": State.IN_FLIGHT.value,\n        "owner": this_owner()',
-        '"state": State.PENDING.value,\n        "owner": None',
+        "pixmill/ledger/records.py",
+        "ClaimTerms.claim_columns",
+        '"state": State.IN_FLIGHT.value,\n            "owner": owner',
+        '"state": State.PENDING.value,\n            "owner": None',
         (LEDGER,),
     ),
     Mutant(

@@ -19,6 +19,7 @@ from PIL import Image
 from pixmill.datasets.compare.columns import Jobs
 from pixmill.datasets.compare.matching import Pairs
 from pixmill.datasets.compare.measures import quantile
+from pixmill.datasets.report.image_links import stored_file
 from pixmill.storage import Store
 from pixmill.storage.image_decoding import FORMATS
 from pixmill.text import counted
@@ -49,6 +50,15 @@ class PicturePair(NamedTuple):
     """The file on side A."""
 
     b: str
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether both files have names as a store makes them."""
+        return all(
+            ".." not in Path(file).parts
+            and stored_file("/".join(Path(file).parts[-3:]))
+            for file in (self.a, self.b)
+        )
 
 
 class ImageChanges(NamedTuple):

@@ -10,7 +10,6 @@ from PIL import Image
 from pixmill.datasets.compare.comparison import Comparison
 from pixmill.datasets.compare.image_distance import PicturePair
 from pixmill.datasets.compare.parameters import value_text
-from pixmill.datasets.report.image_links import stored_file
 from pixmill.datasets.report.page import PAGE, check_page, compare_page
 from pixmill.errors import UserError
 from pixmill.storage.atomic_write import atomic_write
@@ -82,7 +81,7 @@ def write_page(found: Comparison, folder: Path) -> Path:
     # Not resolved: links from the page go by the path that a browser sees.
     target = Path(os.path.abspath(folder / PAGE))  # noqa: PTH100
     # What a dataset says is not trusted: only what a store makes is shown.
-    pairs = [pair for pair in found.images.pairs if _is_stored(pair.a, pair.b)]
+    pairs = [pair for pair in found.images.pairs if pair.is_stored]
     shown = [_ShownPair.of(pair, target.parent) for pair in pairs[:MOST_PAIRS]]
     parameters = [
         _Figures(parameter.path, value_text(parameter.a), value_text(parameter.b))
@@ -109,14 +108,6 @@ def write_page(found: Comparison, folder: Path) -> Path:
             f"the page can't be written to {folder}: {error.strerror or error}"
         ) from None
     return target
-
-
-def _is_stored(*files: str) -> bool:
-    """Whether all files have names as a store makes them."""
-    return all(
-        ".." not in Path(file).parts and stored_file("/".join(Path(file).parts[-3:]))
-        for file in files
-    )
 
 
 def _list_figures(found: Comparison) -> list[_Figures]:

@@ -127,7 +127,7 @@ def card_text(
     made = [
         ["operation", f"`{config.request.req_key}`: {operation.title}"],
         ["provider", "simulator" if summary.simulated else config.provider.kind],
-        ["cost of the whole dataset", _describe_cost(summary)],
+        ["cost of the whole dataset", summary.cost],
         ["published", str(manifest.get("published_at", "unknown"))],
         ["made with", f"pixmill {package_versions().get('pixmill', '')}".strip()],
     ]
@@ -146,16 +146,6 @@ def card_text(
 def _order_splits(done: Exported) -> list[str]:
     """Return the splits as people list them: train first."""
     return sorted(done.splits, key=lambda split: (split != TRAIN, split))
-
-
-def _describe_cost(summary: Any) -> str:
-    if summary.simulated:
-        return "nothing"
-    if not summary.spent.amounts:
-        return "unknown"
-    if summary.spent.per_image:
-        return f"{summary.spent.text}, {summary.spent.per_image} an image"
-    return str(summary.spent.text)
 
 
 def _what_was_asked(config: Config) -> dict[str, Any]:

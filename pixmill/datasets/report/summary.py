@@ -117,6 +117,17 @@ class Summary:
         return " · ".join(parts)
 
     @property
+    def cost(self) -> str:
+        """What all jobs cost: `12.40 CNY, 0.0155 CNY an image`."""
+        if self.simulated:
+            return "nothing"
+        if not self.spent.amounts:
+            return "unknown"
+        if self.spent.per_image:
+            return f"{self.spent.text}, {self.spent.per_image} an image"
+        return self.spent.text
+
+    @property
     def has_several(self) -> bool:
         """Whether jobs have more than one image."""
         return self.spent.images > self.succeeded - self.missing
