@@ -84,6 +84,25 @@ class ChunkRequest:
             return Endpoint()
         return Endpoint(self.base_url, os.environ.get(SIMULATOR_KEY))
 
+    def open_ledger(self) -> Ledger:
+        """Open the ledger of the run. Raises PixmillError where what is here is not the driver's: what it does
+        not know would be paid twice.
+        """
+        address = self.config.ledger_address
+        # Read only first: opening for writing would make an empty ledger on a machine that
+        # has none.
+        seen = open_ledger(address, read_only=True)
+        if seen:
+            known = seen.read(has_run, self.run_id)
+            seen.close()
+            if known:
+                return open_ledger(address)
+        raise PixmillError(
+            f"{address} on {socket.gethostname()} is not the ledger of this run",
+            hint="workers on other machines need `ledger: postgresql+psycopg://…` and a store that "
+            "all of them reach",
+        )
+
 
 class ChunkResult(NamedTuple):
     """What became of a chunk, and what a worker has to tell besides."""
@@ -135,7 +154,7 @@ class WorkerSession:
         with ExitStack() as stack:
             redact_logs()
             config = request.config
-            ledger = _open_ledger_of(request)
+            ledger = request.open_ledger()
             stack.callback(ledger.close)
             client = open_client_of(config, request.endpoint)
             stack.callback(client.close)
@@ -317,23 +336,3 @@ def open_downloads(
     )
     most_refusals = config.stop.images if pays else None
     return Downloads(store, run_id, ledger, fetcher, stop, most_refusals)
-
-
-def _open_ledger_of(request: ChunkRequest) -> Ledger:
-    """Open the ledger. Raises PixmillError where it is not the driver's: what it does
-    not know would be paid twice.
-    """
-    address = request.config.ledger_address
-    # Read only first: opening for writing would make an empty ledger on a machine that
-    # has none.
-    seen = open_ledger(address, read_only=True)
-    if seen:
-        known = seen.read(has_run, request.run_id)
-        seen.close()
-        if known:
-            return open_ledger(address)
-    raise PixmillError(
-        f"{address} on {socket.gethostname()} is not the ledger of this run",
-        hint="workers on other machines need `ledger: postgresql+psycopg://…` and a store that "
-        "all of them reach",
-    )

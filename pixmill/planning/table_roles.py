@@ -83,6 +83,29 @@ class _Facts(NamedTuple):
     is_prose: bool
     """Whether it reads like what people write: words rather than codes, and not only a few letters."""
 
+    @property
+    def key_rank(self) -> tuple[float, ...] | None:
+        """Where the column comes among the row keys, the likeliest first; `None`: it can't be one.
+
+        A number that is no id is a measure more often, which changes while the row stays the same.
+        """
+        is_number = self.numbers >= MOSTLY
+        is_decimal = is_number and not self.is_whole
+        if not self.is_unique or is_decimal:
+            return None
+        length = self.mean_length
+        if _is_id(self.name):
+            return (0, length)
+        if is_number:
+            is_counter = self.is_sequence and not _is_measure(self.name)
+            return (3, length) if is_counter else None
+        if is_named_key(self.name):
+            return (1, length)
+        if self.files or _is_measure(self.name):
+            return None
+        # A key is typed and read, and a prompt may be unique as well.
+        return (2, length) if length <= _LONGEST_KEY else None
+
 
 def find_roles(table: InputTable, folder: Path) -> ColumnRoles:
     """Return which columns of `table` may be row key, images and prompt.
@@ -105,7 +128,7 @@ def find_roles(table: InputTable, folder: Path) -> ColumnRoles:
         if column.is_prose and column.numbers < MOSTLY and column not in ids
     ]
     # A column of image URLs is none: links expire, and hosts move.
-    ranks = [(_key_rank(column), column.name) for column in [*others, *files]]
+    ranks = [(column.key_rank, column.name) for column in [*others, *files]]
     return ColumnRoles(
         row_key=[
             name for _, name in sorted((rank, name) for rank, name in ranks if rank)
@@ -170,29 +193,6 @@ def is_named_key(name: str) -> bool:
         return True
     is_name = any(map(_NAME_WORDS.fullmatch, _words(name)))
     return not _is_measure(name) and (is_name or bool(_CHINESE_NAMES.search(name)))
-
-
-def _key_rank(column: _Facts) -> tuple[float, ...] | None:
-    """Return where a column comes among the row keys, the likeliest first; `None`: it can't be one.
-
-    A number that is no id is a measure more often, which changes while the row stays the same.
-    """
-    is_number = column.numbers >= MOSTLY
-    is_decimal = is_number and not column.is_whole
-    if not column.is_unique or is_decimal:
-        return None
-    length = column.mean_length
-    if _is_id(column.name):
-        return (0, length)
-    if is_number:
-        is_counter = column.is_sequence and not _is_measure(column.name)
-        return (3, length) if is_counter else None
-    if is_named_key(column.name):
-        return (1, length)
-    if column.files or _is_measure(column.name):
-        return None
-    # A key is typed and read, and a prompt may be unique as well.
-    return (2, length) if length <= _LONGEST_KEY else None
 
 
 def _share(pattern: re.Pattern[str], values: Sequence[str]) -> float:

@@ -45,7 +45,7 @@ async def send_on_connection(
     Returns when the connection is gone.
     """
     transport: asyncio.Transport = scope["extensions"][_EXTENSION]["transport"]
-    head = _head(answer, endless=plan.does == "endless")
+    head = answer.head(endless=plan.does == "endless")
     whole = head + answer.body
     cuts = {
         "start": 0,
@@ -88,22 +88,3 @@ async def _drip(
             return
         transport.write(bytes([byte]))
         await asyncio.sleep(pace)
-
-
-def _head(
-    answer: SimulatedResponse,
-    *,
-    endless: bool,
-) -> bytes:
-    # The connection is of no more use, and a client that knows it does not send the next
-    # call into it.
-    fields = {**answer.fields(), "connection": "close"}
-    if endless:
-        del fields["content-length"]
-    lines = [
-        f"HTTP/1.1 {answer.status} ",
-        *(f"{name}: {value}" for name, value in fields.items()),
-        "",
-        "",
-    ]
-    return "\r\n".join(lines).encode()

@@ -27,11 +27,22 @@ class KeptImages:
     def keep(self, data: bytes) -> str:
         """Keep an image and return its name."""
         path = self._make_folder() / hashlib.sha256(data).hexdigest()[:16]
-        if not path.exists():
-            # Whole or not at all, for whoever paints meanwhile.
-            part = path.with_suffix(".part")
-            part.write_bytes(_reduce(data))
-            part.replace(path)
+        if path.exists():
+            return path.name
+        if len(data) > _LARGE:
+            # Pillow takes longer to import than the simulator to start.
+            from PIL import Image, ImageOps
+
+            with Image.open(io.BytesIO(data)) as image:
+                small = ImageOps.exif_transpose(image).convert("RGB")
+            small.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
+            file = io.BytesIO()
+            small.save(file, "JPEG", quality=90)
+            data = file.getvalue()
+        # Whole or not at all, for whoever paints meanwhile.
+        part = path.with_suffix(".part")
+        part.write_bytes(data)
+        part.replace(path)
         return path.name
 
     def read(self, name: str) -> bytes | None:
@@ -57,17 +68,3 @@ class KeptImages:
                 if path.stat().st_mtime < time.time() - self._life:
                     path.unlink(missing_ok=True)
         return self._folder
-
-
-def _reduce(data: bytes) -> bytes:
-    if len(data) <= _LARGE:
-        return data
-    # Pillow takes longer to import than the simulator to start.
-    from PIL import Image, ImageOps
-
-    with Image.open(io.BytesIO(data)) as image:
-        small = ImageOps.exif_transpose(image).convert("RGB")
-    small.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=90)
-    return file.getvalue()

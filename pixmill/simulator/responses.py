@@ -108,6 +108,23 @@ class SimulatedResponse(NamedTuple):
             **named,
         }
 
+    def head(self, *, endless: bool) -> bytes:
+        """Return what is sent before the body of an answer with which its connection ends; the body of an `endless`
+        one has no length.
+        """
+        # The connection is of no more use, and a client that knows it does not send the next
+        # call into it.
+        fields = {**self.fields(), "connection": "close"}
+        if endless:
+            del fields["content-length"]
+        lines = [
+            f"HTTP/1.1 {self.status} ",
+            *(f"{name}: {value}" for name, value in fields.items()),
+            "",
+            "",
+        ]
+        return "\r\n".join(lines).encode()
+
 
 def is_service_code(value: object) -> bool:
     """Whether a value can be a code of the service, of which not all are documented."""
