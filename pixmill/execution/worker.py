@@ -250,7 +250,17 @@ class SessionCache:
         try:
             yield session
         finally:
-            self._leave(run_id)
+            with self._lock:
+                self._chunks[run_id] -= 1
+                is_last = not self._chunks[run_id]
+                if is_last:
+                    del self._chunks[run_id]
+                # Not closed yet: the next chunk of its run may be on its way.
+                if is_last and run_id in self._sessions:
+                    timer = threading.Timer(self._max_idle, self._close_idle, (run_id,))
+                    timer.daemon = True
+                    timer.start()
+                    self._timers[run_id] = timer
 
     def stop(self, run_id: str, reason: StopReason) -> None:
         """Let the session of a run send nothing more; chunks that are still on their
@@ -273,18 +283,6 @@ class SessionCache:
         # Outside of the lock: it waits for calls in flight.
         if session:
             session.close()
-
-    def _leave(self, run_id: str) -> None:
-        with self._lock:
-            self._chunks[run_id] -= 1
-            if self._chunks[run_id]:
-                return
-            del self._chunks[run_id]
-            if run_id in self._sessions:
-                timer = threading.Timer(self._max_idle, self._close_idle, (run_id,))
-                timer.daemon = True
-                timer.start()
-                self._timers[run_id] = timer
 
     def _close_idle(self, run_id: str) -> None:
         with self._lock:

@@ -132,7 +132,7 @@ class JobExpander:
             line_problems,
             filled.problems,
             images.problems,
-            _at_row_numbers(bad_images, batch),
+            batch.at_positions(bad_images),
             field_problems,
             bad_seeds,
             key_problems,
@@ -311,18 +311,6 @@ def _count_in_rows_with_jobs(
     """Count the rows that each note marks, but for those of which nothing is requested."""
     with_jobs = requested.any(axis=1)
     return {name: int(mask[with_jobs].sum()) for name, mask in notes.items()}
-
-
-def _at_row_numbers(
-    problems: Mapping[int, RowProblem],
-    batch: RowBatch,
-) -> dict[int, RowProblem]:
-    """Return those of `problems`, by row number, that are of rows of `batch`, by position in it."""
-    if not problems:
-        return {}
-    first = batch.first_row
-    numbers = range(first, first + batch.rows.num_rows)
-    return {row - first: problems[row] for row in numbers if row in problems}
 
 
 def _mask(

@@ -98,23 +98,21 @@ class PriceList:
         params: str,
     ) -> int:
         number = self._known.get((req_key, params))
-        if number is None:
-            price = self._find(req_key, json.loads(params))
-            if price not in self.kinds:
-                self.kinds.append(price)
-            number = self._known[req_key, params] = self.kinds.index(price)
-        return number
-
-    def _find(
-        self,
-        req_key: str,
-        params: Mapping[str, Any],
-    ) -> JobPrice | None:
+        if number is not None:
+            return number
+        fields = json.loads(params)
+        price = self._fallback
         for rule in self._rules:
-            if rule.applies(req_key, params):
-                if not rule.is_per_image:
-                    return JobPrice(rule.price)
-                operation = operation_of(req_key, self._operation_file)
-                most = operation.outputs(params, self._images)
-                return JobPrice(rule.price, most)
-        return self._fallback
+            # The first one that applies.
+            if rule.applies(req_key, fields):
+                most = None
+                if rule.is_per_image:
+                    operation = operation_of(req_key, self._operation_file)
+                    most = operation.outputs(fields, self._images)
+                price = JobPrice(rule.price, most)
+                break
+        if price not in self.kinds:
+            self.kinds.append(price)
+        number = self.kinds.index(price)
+        self._known[req_key, params] = number
+        return number

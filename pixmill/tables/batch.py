@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import pyarrow as pa
+
+T = TypeVar("T")
 
 # Rows of ordinary width fill a batch by number, wide ones (texts, image bytes) by these: memory stays flat.
 BATCH_CHARACTERS = 32 << 20
@@ -71,6 +73,15 @@ class RowBatch(NamedTuple):
     rows: pa.Table
     problems: dict[int, LineProblem]
     file: Path
+
+    def at_positions(self, by_row_number: Mapping[int, T]) -> dict[int, T]:
+        """Return what is known of rows of the batch by their numbers, by their positions in it."""
+        # Mostly nothing is, and a table may have millions of rows.
+        if not by_row_number:
+            return {}
+        first = self.first_row
+        numbers = range(first, first + self.rows.num_rows)
+        return {at - first: by_row_number[at] for at in numbers if at in by_row_number}
 
 
 class UnnumberedBatch(NamedTuple):

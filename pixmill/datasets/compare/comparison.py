@@ -12,7 +12,7 @@ from pixmill.datasets.compare.measures import Measures, measure
 from pixmill.datasets.compare.parameters import Difference, differences
 from pixmill.datasets.compare.sides import ComparedDataset
 from pixmill.ledger.records import OUTCOMES
-from pixmill.text import counted, money
+from pixmill.text import counted
 
 
 class RequestChanges(NamedTuple):
@@ -87,7 +87,7 @@ class Comparison:
         else:
             more = "more" if images > 0 else "fewer"
             text = f"B has {counted(abs(images), f'{more} image')} than A"
-        text += self._compare_cost()
+        text += self.measures_b.compare_cost(self.measures_a)
         changed = self.changed_outcomes
         if not self.pairs:
             return f"{text}; they have no job in common."
@@ -127,22 +127,6 @@ class Comparison:
                 ],
             },
         }
-
-    def _compare_cost(self) -> str:
-        """Return the part of the headline about money; empty where it can't be compared."""
-        a = self.measures_a
-        b = self.measures_b
-        if a.cost_per_image is None or b.cost_per_image is None:
-            return ""
-        if a.currency != b.currency:
-            return ""
-        change = b.cost_per_image - a.cost_per_image
-        # Sums of floats: equal prices differ in the last digits.
-        if abs(change) <= 1e-9 * a.cost_per_image:
-            return " at the same cost per usable image"
-        difference = money(abs(change), b.currency)
-        more = "more" if change > 0 else "less"
-        return f" for {difference} {more} per usable image"
 
 
 def compare(a: ComparedDataset, b: ComparedDataset) -> Comparison:

@@ -1,7 +1,7 @@
 """One side in figures: jobs by outcome, images, cost per usable image, latency."""
 
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -41,6 +41,21 @@ class Measures(NamedTuple):
         if cost is not None:
             return money(cost, self.currency)
         return "simulated" if self.simulated else "unknown"
+
+    def compare_cost(self, other: Self) -> str:
+        """Say how the cost of an image compares with that of `other`, as the end of a sentence; empty where it
+        can't be compared."""
+        if self.cost_per_image is None or other.cost_per_image is None:
+            return ""
+        if self.currency != other.currency:
+            return ""
+        change = self.cost_per_image - other.cost_per_image
+        # Sums of floats: equal prices differ in the last digits.
+        if abs(change) <= 1e-9 * other.cost_per_image:
+            return " at the same cost per usable image"
+        difference = money(abs(change), self.currency)
+        more = "more" if change > 0 else "less"
+        return f" for {difference} {more} per usable image"
 
 
 def measure(jobs: Jobs) -> Measures:

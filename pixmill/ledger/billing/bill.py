@@ -8,7 +8,7 @@ upper end.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -18,9 +18,7 @@ from zoneinfo import ZoneInfo
 from pixmill.errors import UserError
 from pixmill.ledger import Ledger
 from pixmill.ledger.billing.queries import (
-    QUARTER_HOUR,
     CallSum,
-    PaidRun,
     call_sums,
     paid_runs,
 )
@@ -181,7 +179,16 @@ def make_bill(ledger: Ledger, period: Period, by: Sequence[str] = ()) -> Bill:
     found = [run.currency if (run := of_runs.get(one.run_id)) else None for one in sums]
     known = {currency for currency in found if currency}
     currencies = [next(iter(known))] * len(sums) if len(known) == 1 else found
-    groups = [_group(one, by, of_runs, period.zone) for one in sums]
+    groups = []
+    for one in sums:
+        run = of_runs.get(one.run_id)
+        values = {
+            "day": one.day(period.zone),
+            "req_key": one.req_key,
+            "code": one.code,
+            "config": run.config if run else None,
+        }
+        groups.append(tuple(values[name] for name in by))
     lines = _lines(zip(groups, currencies, sums, strict=True))
     totals = _lines(
         ((), currency, one) for currency, one in zip(currencies, sums, strict=True)
@@ -192,22 +199,6 @@ def make_bill(ledger: Ledger, period: Period, by: Sequence[str] = ()) -> Bill:
         lines,
         totals or (Line((), None, BillLine(), BillLine(), BillLine()),),
     )
-
-
-def _group(
-    one: CallSum, by: Sequence[str], of_runs: Mapping[str, PaidRun], zone: ZoneInfo
-) -> tuple[str | None, ...]:
-    day = None
-    if one.quarter is not None:
-        began = datetime.fromtimestamp(one.quarter * QUARTER_HOUR // 1_000_000, zone)
-        day = began.date().isoformat()
-    values: dict[str, str | None] = {
-        "day": day,
-        "req_key": one.req_key,
-        "code": one.code,
-        "config": of_runs[one.run_id].config if one.run_id in of_runs else None,
-    }
-    return tuple(values[name] for name in by)
 
 
 def _lines(

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import (
     Connection,
@@ -42,6 +44,13 @@ class CallSum(NamedTuple):
     calls: int
     priced: int
     units: int
+
+    def day(self, zone: ZoneInfo) -> str | None:
+        """The day in `zone` on which the calls ended, `2026-10-31`; `None` unless asked for."""
+        if self.quarter is None:
+            return None
+        began = datetime.fromtimestamp(self.quarter * QUARTER_HOUR // 1_000_000, zone)
+        return began.date().isoformat()
 
 
 class PaidRun(NamedTuple):

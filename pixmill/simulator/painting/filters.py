@@ -76,7 +76,16 @@ def add_style(recipe: Recipe, picture: Floats) -> Floats:
             small = to_image(picture).resize(squares, Image.Resampling.BOX)
             picture = to_picture(small.resize(size, Image.Resampling.NEAREST))
         case "watercolor":
-            return _put_on_paper(recipe, picture, size)
+            washed = to_picture(_smooth(picture))
+            wash = noise_map(chance("wash", recipe.prompt, recipe.seed), size, 6)
+            # Pigment gathers where colours meet.
+            picture = washed * (1 - 0.25 * contours(washed))
+            picture = mix(picture, _PAPER, 0.12 + 0.16 * soft(0.5 + wash))
+            # The ragged edge of the wash leaves a margin of paper.
+            x, y = (np.linspace(0, 1, side, dtype=np.float32) for side in size)
+            edge = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y)[:, None])
+            covered = soft((edge - 0.045 + 0.03 * wash) / 0.02)
+            return mix(_PAPER + 0.012 * wash, picture, covered)
     return mix(picture, _INK, lines * contours(picture)) if lines else picture
 
 
@@ -86,19 +95,6 @@ def _smooth(picture: Floats) -> Image.Image:
     # At half the size: the filter is slow.
     small = image.reduce(2).filter(ImageFilter.MedianFilter(5))
     return small.resize(image.size, Image.Resampling.BICUBIC)
-
-
-def _put_on_paper(recipe: Recipe, picture: Floats, size: Size) -> Floats:
-    """Return the picture as a wash whose ragged edge leaves a margin of paper."""
-    washed = _smooth(picture)
-    wash = noise_map(chance("wash", recipe.prompt, recipe.seed), size, 6)
-    # Pigment gathers where colours meet.
-    picture = to_picture(washed) * (1 - 0.25 * contours(to_picture(washed)))
-    picture = mix(picture, _PAPER, 0.12 + 0.16 * soft(0.5 + wash))
-    x, y = (np.linspace(0, 1, side, dtype=np.float32) for side in size)
-    edge = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y)[:, None])
-    covered = soft((edge - 0.045 + 0.03 * wash) / 0.02)
-    return mix(_PAPER + 0.012 * wash, picture, covered)
 
 
 def contours(picture: Floats) -> Floats:
