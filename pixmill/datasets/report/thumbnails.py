@@ -80,15 +80,7 @@ class Thumbnails:
         small = shrink_image(file)
         if small is None:
             return False
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Under a name of its own: two reports of one store may want the same thumbnail.
-        owner = f"{os.getpid()}.{threading.get_ident()}"
-        aside = target.with_name(f".{target.stem}.{owner}")
-        try:
-            small.save(aside, "WEBP", quality=_QUALITY, method=_EFFORT)
-            aside.replace(target)
-        finally:
-            aside.unlink(missing_ok=True)
+        _save(small, target)
         try:
             self._store.push(shared)
         except BaseException:
@@ -128,3 +120,17 @@ def shrink_image(source: Path, side: int = SIDE) -> Image.Image | None:
     except Exception:
         # Decoders fed with damaged bytes raise whatever they meet.
         return None
+
+
+def _save(image: Image.Image, target: Path) -> None:
+    """Write aside under a name of its own and rename.
+
+    Two reports of one store may want the same thumbnail.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.stem}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        image.save(aside, "WEBP", quality=_QUALITY, method=_EFFORT)
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
