@@ -45,36 +45,31 @@ class Parquet:
         gathered: list[pa.RecordBatch] = []
         rows = 0
         space = 0
-        for piece in _pieces(file, schema, size):
-            rows = rows + piece.num_rows
-            space = space + piece.nbytes
-            if gathered and (rows > size or space > BATCH_BYTES):
-                yield _part(gathered)
-                gathered = []
-                rows = piece.num_rows
-                space = piece.nbytes
-            gathered.append(piece)
+        with _open(file, _int96_unit(file)) as parquet:
+            # By what the file declares: as many rows of the widest row group as make up a batch.
+            groups = (
+                parquet.metadata.row_group(index)
+                for index in range(parquet.metadata.num_row_groups)
+            )
+            widest = max(
+                (group.total_byte_size // max(group.num_rows, 1) for group in groups),
+                default=0,
+            )
+            fitting = max(1, BATCH_BYTES // max(widest, 1))
+            for decoded in parquet.iter_batches(min(size, _STEP, fitting)):
+                # Arrow trusts the file: offsets and UTF-8 that are wrong would show much later, in other places.
+                decoded.validate(full=True)
+                piece = _conform(file, decoded, schema)
+                rows = rows + piece.num_rows
+                space = space + piece.nbytes
+                if gathered and (rows > size or space > BATCH_BYTES):
+                    yield _part(gathered)
+                    gathered = []
+                    rows = piece.num_rows
+                    space = piece.nbytes
+                gathered.append(piece)
         if gathered:
             yield _part(gathered)
-
-
-def _pieces(file: Path, schema: pa.Schema, size: int) -> Iterator[pa.RecordBatch]:
-    with _open(file, _int96_unit(file)) as parquet:
-        # By what the file declares: as many rows of the widest row group as make up a batch.
-        groups = (
-            parquet.metadata.row_group(index)
-            for index in range(parquet.metadata.num_row_groups)
-        )
-        widest = max(
-            (group.total_byte_size // max(group.num_rows, 1) for group in groups),
-            default=0,
-        )
-        fitting = max(1, BATCH_BYTES // max(widest, 1))
-        step = min(size, _STEP, fitting)
-        for piece in parquet.iter_batches(step):
-            # Arrow trusts the file: offsets and UTF-8 that are wrong would show much later, in other places.
-            piece.validate(full=True)
-            yield _conform(file, piece, schema)
 
 
 def _conform(file: Path, piece: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -55,7 +55,12 @@ def write_imagefolder(samples: Samples, out: Path) -> Exported:
     """
     with atomic_folder(out) as folder, ExitStack() as files:
         writers: dict[str, pq.ParquetWriter] = {}
-        schema = _schema(samples)
+        # First: the library gives it to the first image column that it meets.
+        fields = [pa.field("file_name", pa.string())]
+        if samples.paired:
+            fields.append(pa.field("input_file_name", pa.string()))
+            fields.append(pa.field("input_path", pa.string()))
+        schema = pa.schema([*fields, *sample_schema(samples, _MADE_BY_THE_LIBRARY)])
         written = 0
         for batch in samples.batches():
             entries: dict[str, list[ImageFolderEntry]] = defaultdict(list)
@@ -109,15 +114,6 @@ def _write_image(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(image.data)
     return name
-
-
-def _schema(samples: Samples) -> pa.Schema:
-    # First: the library gives it to the first image column that it meets.
-    fields = [pa.field("file_name", pa.string())]
-    if samples.paired:
-        fields.append(pa.field("input_file_name", pa.string()))
-        fields.append(pa.field("input_path", pa.string()))
-    return pa.schema([*fields, *sample_schema(samples, _MADE_BY_THE_LIBRARY)])
 
 
 def sample_schema(samples: Samples, taken: Sequence[str]) -> list[pa.Field]:

@@ -141,22 +141,19 @@ class BaselineRequest:
             if find_field_problem(operation, self.request.params, path) is None:
                 return None
         problem = find_field_problem(own, self.params, path)
-        if own.parameters is None:
-            return problem.reason if problem else self._find_flaw(path)
-        if problem and not problem.is_unknown:
+        if problem and (own.parameters is None or not problem.is_unknown):
             return problem.reason
-        known = [*self.defaults, *sorted(self.variables)]
-        return (
-            "is neither a request field nor a variable of request.prompt"
-            + suggest_field(path, known)
-        )
-
-    def _find_flaw(self, path: str) -> str | None:
-        """Say why an operation without a schema can't have the field `path`, or return None."""
+        if own.parameters is not None:
+            known = [*self.defaults, *sorted(self.variables)]
+            return (
+                "is neither a request field nor a variable of request.prompt"
+                + suggest_field(path, known)
+            )
+        # Without a schema, any field may be meant that can be set.
         parts = path.split(".")
         if not all(parts):
             return "is not a dotted path"
-        if any(known.startswith(path + ".") for known in flatten(self.params)):
+        if any(name.startswith(path + ".") for name in flatten(self.params)):
             return "is not a single value; name one of its fields"
         # 00 and 0 would be two axes that set the same.
         if any(part.isdecimal() and part != str(int(part)) for part in parts):
