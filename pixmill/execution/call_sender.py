@@ -104,7 +104,7 @@ class CallSender:
             if permit:
                 self._give_back(item, permit, response)
         if denied:
-            # After the slot is released: what stops the run looks at the calls in flight.
+            # After the slot is released: a stop hurries the images once no call is in flight.
             if denied.may_get_room:
                 self._settlement.retry_when_room(item)
                 return

@@ -1,5 +1,5 @@
-"""The plan of a run, and its publication: as `make_plan` and `publish` make them, or neither, where a
-note of the last publication (`pixmill.execution.published_note`) says that nothing changed since.
+"""Makes the plan of a run and publishes it, or skips both where a note of the last publication
+(`pixmill.execution.published_note`) says that nothing changed since.
 """
 
 from typing import NamedTuple
@@ -37,7 +37,7 @@ def plan_run(
     """Return the plan of a run as `make_plan` does, without a look at a row where it is
     known from a note.
     """
-    # Whether what a run of it finds is all in its config, its table and its ledger.
+    # Whether config, table and ledger alone decide what a run finds.
     can_be_noted = (
         config.input.images == "url"
         and not config.input.local_images
@@ -64,8 +64,9 @@ def publish_plan(
     even_a_step_back: bool = False,
     scored_at: str | None = None,
 ) -> Published:
-    """Publish a plan as `publish` does, but for one that is published as it is; leave a
-    note for the next run, unless that has something left to score as there is no `scored_at`.
+    """Publish a plan as `publish` does, unless what is published is what it would be.
+
+    Leaves a note for the next run, but not where images may lack scores (`scored_at` is `None`).
     """
     plan = run_plan.plan
     folder = plan.config.dataset_folder

@@ -214,8 +214,8 @@ class Claims:
             if len(new) == len(fitting):
                 # Every key that fitted has used its room, so the others do not fit.
                 break
-            # A key that could not be claimed left its room to others: look at these once more. It
-            # is not among them any more, so that this ends.
+            # A refused key frees its room: those that did not fit are tried again, without the
+            # refused ones, so that each round is smaller.
             to_claim = {key: to_claim[key] for key in over}
         return claims, over
 
@@ -259,9 +259,8 @@ def _deny(connection: Connection, entry: ClaimRequest, cap: str) -> ClaimDenied:
         # The insert of a new key has no other condition, so it was never tried: it did not fit.
         return _deny_over_budget(connection, cap)
     state, is_paid_again = found
-    # Whether another run may claim a failed job is not asked anew: no run claims one unless its
-    # plan found that it may. If a third run has just failed it for good, this one still ends for
-    # its cap, as it would have a moment before.
+    # A failed job counts as one to claim: a plan asks only for those that may be. Where another run
+    # has just failed it for good, the reason given is the cap, and nothing is paid.
     could_be_claimed = is_paid_again or state in (State.PENDING, State.FAILED)
     if cap and could_be_claimed:
         return _deny_over_budget(connection, cap)

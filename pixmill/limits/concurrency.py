@@ -90,7 +90,7 @@ class AdaptiveConcurrencyLimit:
         self._ceiling = ceiling
         # The part of the limit that this process has, and so the part of the successes that it
         # sees: its rounds are shorter in proportion.
-        self._account_fraction = 1.0
+        self._slot_fraction = 1.0
         # The next five are told to other processes, see `ConcurrencyEstimate`.
         self._cuts = 0
         self._cut_was_enough = True
@@ -146,7 +146,7 @@ class AdaptiveConcurrencyLimit:
             self._too_many = learnt.too_many
             self._begin_round(learnt.limit, sent)
         self.limit = min(self.limit, ceiling)
-        self._account_fraction = min(1.0, slots / self.limit)
+        self._slot_fraction = min(1.0, slots / self.limit)
 
     def cut(self, permit: Permit, sent: int) -> bool:
         """Record that the call of `permit` was one too many, after `sent` calls in all.
@@ -184,7 +184,7 @@ class AdaptiveConcurrencyLimit:
             return
         self._successes += 1
         self._most_in_flight = max(self._most_in_flight, in_flight)
-        round_length = self.limit * self._account_fraction
+        round_length = self.limit * self._slot_fraction
         if phase is ConcurrencyPhase.STEADY:
             # Not shorter for a process that sees a part of them, because the first process to try
             # one more restarts the round for all of them.

@@ -64,7 +64,7 @@ class Share(NamedTuple):
     """Calls that the other processes may have in flight."""
 
     used_by_others: int = 0
-    """Calls in flight of those that they have a use for."""
+    """Calls that they probably have in flight: of what each holds, at most what it wants."""
 
     concurrency: int = 0
     """The account's ceiling of calls in flight: the smallest of all who share it."""
@@ -143,7 +143,7 @@ def allocate(
         # record that all of it is held, and waits until it is given back.
         slots = account.concurrency
 
-    # The rate is divided by the slots that are on record, so those of this process come first.
+    # The rate is shared in proportion to slots, so those of this process are settled before it.
     on_record = mine._replace(held=max(slots, mine.held))
     reports[position] = on_record
     slots_and_wanted = [

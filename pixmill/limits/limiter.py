@@ -9,12 +9,12 @@ say which part of them is for this one. Cached jobs never come here. `phases` sa
 | phase      | event                                 | new phase                     | is logged   |
 |------------|---------------------------------------|-------------------------------|-------------|
 | NO_SHARE   | a share comes (`use_share`)           | FIRST_CALL or NORMAL          | a new share |
-| FIRST_CALL | the service itself answers            | NORMAL                        |             |
+| FIRST_CALL | an answer that rejects no account     | NORMAL                        |             |
 | NORMAL     | five faults in a row                  | OUTAGE                        | `outage`    |
 | OUTAGE     | the probe goes out                    | PROBING                       |             |
 | PROBING    | the probe is answered without a fault | NORMAL                        | recovery    |
 | PROBING    | the probe meets a fault               | OUTAGE, longer pause          |             |
-| any        | the share expires, or is not wanted   | NO_SHARE                      |             |
+| any        | the share expires, or is given back   | NO_SHARE                      |             |
 | any        | Retry-After                           | unchanged, no calls meanwhile | how long    |
 | any        | `stop`                                | nothing goes any more         |             |
 
@@ -208,7 +208,7 @@ class CallLimiter:
     ) -> None:
         """Give the slot back, and learn from the answer; without `feedback` nothing was sent.
 
-        `answered`: the service itself answered, so the account works. `code` is the provider's
+        `answered`: an answer came that neither rejects the account nor leaves the call in doubt. `code` is the provider's
         name for the answer, for the log.
         """
         with self._lock:

@@ -17,7 +17,8 @@ depends on where it is:
 | CLIMBING    | above that, or nothing is known       | by `QUICK_CLIMB` a second       |
 
 SEARCHING is quick, as only the second cut tells the limit. CREEPING is slow, so that an unchanged
-limit throttles one call in 100 to 200. CLIMBING is quick again, as the limit was lifted.
+limit throttles one call in 100 to 200. CLIMBING is quick again, as the limit was lifted. Where
+several rows apply, the last of them counts.
 
 | phase       | event                                        | new phase and rate              |
 |-------------|----------------------------------------------|---------------------------------|
@@ -73,7 +74,7 @@ class RatePhase(Enum):
 class RateEstimate(NamedTuple):
     """What the answers have taught. Processes tell each other; of two the larger one is in force.
 
-    It is larger with more cuts, or after as many with more successes since the last one. The
+    More cuts win; of as many, the higher rate, as it has grown for longer since the last one. The
     names of the fields are in the ledger, where other versions read them.
     """
 
@@ -282,7 +283,10 @@ class AdaptiveRateLimit:
     def _measure_goodput(
         self, last_throttled: Permit | None, permit: Permit
     ) -> Goodput | None:
-        """Return what the account let through between two throttled calls; None: no time passed."""
+        """Return what the account let through between two throttled calls.
+
+        `None` where this is the first one, or no time passed.
+        """
         if last_throttled is None or last_throttled.at >= permit.at:
             return None
         # The calls sent between the two. They got through, as far as is known: one that was

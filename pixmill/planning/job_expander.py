@@ -113,7 +113,7 @@ class JobExpander:
         its row key is among the `conflicts` (hashes of row keys whose rows contradict each other). Keys and seeds that
         an earlier call `computed` for the same rows are not computed again.
         """
-        # The table has not changed since: its checks take a third of the time of what is left.
+        # The table has not changed since they were computed, and passed: checks take a third of the time.
         check = not (computed and computed.are_valid)
         texts = self._texts(batch)
         line_problems, unread = self._line_problems(batch)
@@ -138,7 +138,7 @@ class JobExpander:
             key_problems,
             self._conflicts(row_keys, conflicts, requested),
         )
-        # Nobody asked for the others.
+        # Nobody asked for the rows that `input.where` leaves out.
         problems = {row: found[row] for row in found if selected[row]}
         requested[list(problems)] = False
         # An invalid row of the table is one row of the dataset, at its first variant.
