@@ -208,8 +208,8 @@ class CallLimiter:
     ) -> None:
         """Give the slot back, and learn from the answer; without `feedback` nothing was sent.
 
-        `answered`: an answer came that neither rejects the account nor leaves the call in doubt. `code` is the provider's
-        name for the answer, for the log.
+        `answered`: the answer neither rejects the account nor leaves the call in doubt. `code` is
+        the provider's name for it, for the log.
         """
         with self._lock:
             self._in_flight -= 1

@@ -319,6 +319,11 @@ class Store:
                 f"I7: {self._faults[run_id, key]} faults for one job in {run_id}"
             )
 
+    def progress(self) -> tuple[int, int]:
+        """How many calls were made, and how many answers are on disk: also polls bring some."""
+        (answers,) = self._look.execute("SELECT count(*) FROM attempts").fetchone()
+        return self.service.calls.total(), answers
+
     def submitted(self, job_key: str, task_id: str) -> None:
         """A task is on disk: from now on nobody may submit its job again before it has ended."""
 

@@ -84,11 +84,21 @@ class TaskStore(Store):
         super()._call_arrives(process, job)
 
     def _poll_arrives(self, process: Process, task_id: str) -> None:
+        if task_id not in self.on_disk:
+            self._note_unheard(task_id)
         # Who was given up while it was frozen may have found no place for its id.
         if task_id not in self.on_disk and not process.freezes:
             self.world.fail(f"T4: {task_id} is asked for, and its id is not on disk")
         recent = self._recent_polls.setdefault(process, deque())
         self._count_recent(recent, self.config.limits.poll_qps, "polls")
+
+    def _note_unheard(self, task_id: str) -> None:
+        """Note a task whose id was committed by a process that died before it heard of that."""
+        on_record = self._look.execute(
+            "SELECT job_key, attempts FROM jobs WHERE claim_task = ?", (task_id,)
+        ).fetchone()
+        if on_record:
+            self.on_disk[task_id] = on_record
 
     def _within_limits(self, process: Process) -> None:
         if process.freezes:
