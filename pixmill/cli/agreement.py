@@ -70,8 +70,8 @@ def _ask(run: "PreparedRun", agreement: str, *, yes: bool, new_store: bool) -> N
             question = f"Pay for {agreement}, with a new ledger?"
     # Whoever only presses Enter has not read it.
     if not yes and not typer.confirm(question, default=False, err=True):
+        hint = "--yes agrees beforehand, and --new-store to a new ledger; --limit N pays for a few first"
+        # Who has just declined to pay twice is not told how to do it.
         raise SpendingRefused(
-            "nothing was sent",
-            hint="--yes agrees beforehand, and --new-store to a new ledger; --limit N pays for a "
-            "few first",
+            "nothing was sent", hint=RESTORE if known.lost_images else hint
         )

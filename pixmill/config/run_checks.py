@@ -18,6 +18,7 @@ from pixmill.request.operations import OPERATIONS
 from pixmill.request.registry import (
     did_you_mean,
     field_paths,
+    find_field_problem,
     operation_of,
     suggest_field,
 )
@@ -110,9 +111,11 @@ def check_price_conditions(
         if price.where is None or any(each.parameters is None for each in operations):
             continue
         known = [path for operation in operations for path in field_paths(operation)]
-        fields = {path.partition(".")[0] for path in known}
         for name in sorted(parse(price.where).names):
-            if name.partition(".")[0] not in fields:
+            found = [
+                find_field_problem(operation, {}, name) for operation in operations
+            ]
+            if all(problem and problem.is_unknown for problem in found):
                 yield ConfigProblem(
                     f"budget.prices.{at}.where",
                     f"`{name}` is not a parameter of {price.req_key or 'any operation'}"

@@ -361,6 +361,12 @@ def test_set_overrides_any_key_and_reads_its_value_as_yaml(tmp_path: Path) -> No
             "budget.prices.0.where: `sise` is not a parameter of jimeng_t2i_v40; did you mean `size`?",
         ),
         (
+            SMALL
+            + "budget: {prices: [{where: controlnet_args.0.strenght > 0, price: 1}]}\n",
+            "budget.prices.0.where: `controlnet_args.0.strenght` is not a parameter of any operation; "
+            "did you mean `controlnet_args.0.strength`?",
+        ),
+        (
             SMALL + "budget: {prices: [{price: 1}, {where: steps > 4, price: 1}]}\n",
             "budget.prices.1.where: `steps` is not a parameter of any operation; "
             "did you mean `ddim_steps`?",
