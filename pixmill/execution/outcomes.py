@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import NamedTuple
 
 from pixmill.config.model import Config, Retry
@@ -110,14 +111,6 @@ def build_attempt(
     urls = response.image_urls
     now = now_micros()
     image_count = len(urls) or len(response.inline_images) or None
-    amount = None
-    if response.charged != "no" and item.job.price:
-        # Of anything but a success nobody knows how many images there are.
-        is_known = response.verdict is Verdict.SUCCEEDED
-        amount = item.job.price.of(image_count if is_known else None)
-    elif response.charged != "no" and claim.task:
-        # Caps counted a task at this amount from its submit on, so it must not vanish from them.
-        amount = claim.task.amount
     return Attempt(
         job_key=item.job.key,
         # The run and the account that started a task pay for it, whoever asks for its result.
@@ -141,7 +134,7 @@ def build_attempt(
         queue_ms=call.queue_ms,
         latency_ms=call.latency_ms,
         provider_ms=response.provider_ms,
-        amount=amount,
+        amount=_find_amount(item, claim, response, image_count),
         currency=config.budget.currency,
         seed=call.seed,
         rerolls=claim.rerolls + redrawn,
@@ -151,6 +144,20 @@ def build_attempt(
         image_count=image_count,
         outcome_run=run_id,
     )
+
+
+def _find_amount(
+    item: WorkItem, claim: Claim, response: Response, image_count: int | None
+) -> Decimal | None:
+    """Return what a call was charged at most; `None` where it was not charged, or no price is known."""
+    if response.charged == "no":
+        return None
+    if item.job.price:
+        # Of anything but a success nobody knows how many images there are.
+        is_known = response.verdict is Verdict.SUCCEEDED
+        return item.job.price.of(image_count if is_known else None)
+    # Caps counted a task at this amount from its submit on, so it must not vanish from them.
+    return claim.task.amount if claim.task else None
 
 
 def in_doubt_by(error: Exception, response: Response | None = None) -> Response:

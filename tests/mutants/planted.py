@@ -278,9 +278,9 @@ MUTANTS = (
     Mutant(
         "forget the price of a task that is taken over",
         "pixmill/execution/outcomes.py",
-        "build_attempt",
-        "amount = claim.task.amount",
-        "amount = None",
+        "_find_amount",
+        "return claim.task.amount if claim.task else None",
+        "return None",
         (TASK_RUNS,),
     ),
     Mutant(
