@@ -332,6 +332,25 @@ def test_images_are_not_compared_again_while_all_of_them_are_the_same(
     assert sorted(flagged(config)) == twins
 
 
+def test_rows_without_an_image_are_no_reason_to_compare_again(
+    shop: Project, asked: list[str], compared: list[int]
+) -> None:
+    config = config_of(shop)
+    rows = shop.rows(ROWS)
+    shop.write_rows([*rows, {**rows[1], "id": "invalid", "text": ""}])
+    edit_ledger(
+        config,
+        "UPDATE jobs SET state = 'failed', images = NULL WHERE job_key = ?",
+        jobs_of(config)[5],
+    )
+    publish_once(config, revision(config))
+    del compared[:]
+    write_to(config, jobs_of(config)[3])
+    check_published(config, asked, revision(config))
+    # By the publication without an origin that each check makes.
+    assert len(compared) == 1
+
+
 @pytest.mark.parametrize("change", ["another image", "a row more", "a row less"])
 def test_images_are_compared_again_where_one_of_them_is_another(
     shop: Project, asked: list[str], compared: list[int], change: str
