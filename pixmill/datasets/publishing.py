@@ -123,9 +123,7 @@ def publish(
     config = plan.config
     folder = plan.config.dataset_folder
     with publication_lock(folder):
-        write = partial(
-            _publish, plan, ledger, run_id, folder, even_a_step_back, scored_at
-        )
+        write = partial(_publish, plan, ledger, run_id, even_a_step_back, scored_at)
         published = open_store(config).publish(
             config.name,
             published_files(config),
@@ -161,10 +159,10 @@ def _publish(
     plan: Plan,
     ledger: Ledger,
     run_id: str,
-    folder: Path,
     even_a_step_back: bool,
     scored_at: str | None,
 ) -> Published:
+    folder = plan.config.dataset_folder
     plan.table.check_unchanged()
     complete_publication(plan.config)
     known_invalid = PreviouslyInvalid(folder / INVALID)
@@ -204,18 +202,17 @@ def _publish(
         if new_file.equals_current:
             # Equal content may have been written to other pages, and readers of the version that is
             # published are not disturbed.
-            file = PublishedFile(current.stat().st_size, manifest["sha256"])
-            text = json_file(_manifest(plan, run_id, new, file, origin))
+            new_manifest["bytes"] = current.stat().st_size
+            new_manifest["sha256"] = manifest["sha256"]
             dataset.unlink()
         else:
             # There before the dataset: a publication that is killed between the dataset and its
             # manifest is completed from this.
-            text = json_file(new_manifest)
-            write_file(folder / NEXT, text)
+            write_file(folder / NEXT, json_file(new_manifest))
             open_store(plan.config).push(f"{plan.config.name}/{NEXT}")
             if was_intact:
                 keep_version(folder, plan.config.output.keep_versions)
-    _put_companions(plan, text)
+    _put_companions(plan, json_file(new_manifest))
     shrunk = find_shrinkage(plan, new.counts, manifest)
     return replace(new, changed=not new_file.equals_current, shrunk=shrunk)
 
