@@ -109,13 +109,12 @@ def claim_terms(config: Config, run_id: str) -> ClaimTerms:
         max_cost_per_month=config.budget.max_cost_per_month,
         price=config.budget.highest_price,
         timezone=config.budget.timezone,
-        currency=config.budget.currency,
     )
 
 
 def month_to_date(config: Config, ledger: Ledger | None) -> Decimal:
-    """The money that calls of this account were charged in `budget.currency` since the month
-    began in `budget.timezone`.
+    """The money that calls of this account were charged since the month began in
+    `budget.timezone`.
     """
     if ledger is None:
         return Decimal(0)
@@ -123,7 +122,6 @@ def month_to_date(config: Config, ledger: Ledger | None) -> Decimal:
         queries.spent,
         account=config.account,
         since=month_begins(config.budget.timezone),
-        currency=config.budget.currency,
     )
     return spent.get("yes", Decimal(0))
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from pixmill.ledger.job_conditions import is_unattended
-from pixmill.ledger.queries import calls_of, currency_of, runs_in_other_currencies
+from pixmill.ledger.queries import calls_of
 from pixmill.ledger.records import ClaimTerms
 from pixmill.ledger.schema import IS_LAST_WORD, attempts, jobs, late, now_micros
 from pixmill.money import to_units
@@ -59,7 +59,7 @@ class Budgets:
     """The caps of all runs that claim through one open ledger."""
 
     def __init__(self) -> None:
-        self._meters: dict[tuple[str, int, str | None], _Meter] = {}
+        self._meters: dict[tuple[str, int], _Meter] = {}
 
     def room(self, connection: Connection, terms: ClaimTerms) -> Room:
         """Return what the caps of a run leave."""
@@ -80,7 +80,7 @@ class Budgets:
         return Room(calls, units)
 
     def _of_run(self, terms: ClaimTerms) -> "_Meter":
-        key = (terms.run_id, 0, None)
+        key = (terms.run_id, 0)
         if key not in self._meters:
             of_run = attempts.c.run_id == terms.run_id
             in_flight = jobs.c.claim_run == terms.run_id
@@ -89,7 +89,7 @@ class Budgets:
 
     def _of_month(self, terms: ClaimTerms) -> "_Meter":
         begin = month_begins(terms.timezone)
-        key = (terms.account, begin, terms.currency)
+        key = (terms.account, begin)
         if key not in self._meters:
             of_account = attempts.c.account == terms.account
             first = of_account & (attempts.c.answered_at >= begin)
@@ -97,7 +97,7 @@ class Budgets:
             # few that were added.
             later = of_account & (attempts.c.answered_at + 0 >= begin)
             in_flight = jobs.c.claim_account == terms.account
-            self._meters[key] = _Meter(first, later, in_flight, terms.currency, begin)
+            self._meters[key] = _Meter(first, later, in_flight)
         return self._meters[key]
 
 
@@ -111,26 +111,14 @@ def month_begins(timezone: str) -> int:
 
 class _Meter:
     """The money of the calls under one cap; `first` and `later` select ended calls, `claimed` those
-    in flight. Money is in billionths.
-
-    Ended calls count but for those of runs that are known to have paid in another currency than
-    `currency`; `first` selects none that ended before `since`.
-    """
+    in flight. Money is in billionths."""
 
     def __init__(
         self,
         first: ColumnElement[bool],
         later: ColumnElement[bool],
         claimed: ColumnElement[bool],
-        currency: str | None = None,
-        since: int = 0,
     ) -> None:
-        self._currency = currency
-        self._since = since
-        self._same_runs: set[str] = set()
-        self._other_runs: set[str] = set()
-        """Those that paid in another currency. It only grows, so that what was left out of the sum
-        is never taken from it, either."""
         self._first = first
         self._later = later
         self._claimed = claimed
@@ -142,8 +130,7 @@ class _Meter:
         nobody wrote down counts as `price`."""
         self._add_ended(connection, price)
         total = self._ended
-        # In flight, whatever the currency: no answer has said it yet, and too much is on the safe side.
-        # Held by a process, or left to nobody: each has an index of its own.
+        # In flight. Held by a process, or left to nobody: each has an index of its own.
         for is_claimed in (jobs.c.owner.is_not(None), is_unattended()):
             of_each = func.coalesce(jobs.c.claim_amount, price)
             claimed = select(func.sum(of_each)).where(is_claimed, self._claimed)
@@ -158,40 +145,18 @@ class _Meter:
         ).scalar_one()
         if last == self._seen:
             return
-        self._find_other_runs(connection)
-        counts = attempts.c.run_id.not_in(sorted(self._other_runs))
         if self._seen is None:
-            first = self._first & counts
-            self._ended = _money(connection, first & IS_LAST_WORD, price)
+            self._ended = _money(connection, self._first & IS_LAST_WORD, price)
         else:
-            later = self._later & counts
-            added = (attempts.c.id > self._seen) & later & IS_LAST_WORD
+            added = (attempts.c.id > self._seen) & self._later & IS_LAST_WORD
             # What was given up counted as charged; now its answer does.
             answered = select(late.c.supersedes).where(
                 late.c.id > self._seen, late.c.supersedes <= self._seen
             )
-            superseded = attempts.c.id.in_(answered) & later
+            superseded = attempts.c.id.in_(answered) & self._later
             self._ended += _money(connection, added, price)
             self._ended -= _money(connection, superseded, price)
         self._seen = last
-
-    def _find_other_runs(self, connection: Connection) -> None:
-        """Find out which of the runs that made calls since the last look paid in another currency."""
-        if self._currency is None:
-            return
-        if self._seen is None:
-            others = runs_in_other_currencies(connection, self._currency, self._since)
-            self._other_runs.update(others)
-            return
-        # Without DISTINCT, for which SQLite would read the index of all runs: the added calls are few.
-        added = select(attempts.c.run_id).where(attempts.c.id > self._seen)
-        found = set(connection.execute(added).scalars())
-        for run in found - self._same_runs - self._other_runs:
-            currency = currency_of(connection, run)
-            if currency == self._currency:
-                self._same_runs.add(run)
-            elif currency is not None:
-                self._other_runs.add(run)
 
 
 def _money(connection: Connection, calls: ColumnElement[bool], price: int) -> int:

@@ -328,12 +328,8 @@ def spent(
     account: str | None = None,
     since: int = 0,
     run_id: str | None = None,
-    currency: str | None = None,
 ) -> dict[str, Decimal]:
-    """Return the money of calls by whether they were charged: `yes`, `no`, `unknown`.
-
-    With a `currency`, that of calls which are not known to be in another one.
-    """
+    """Return the money of calls by whether they were charged: `yes`, `no`, `unknown`."""
     query = select(attempts.c.charged, func.sum(attempts.c.amount)).where(
         attempts.c.answered_at >= since, IS_LAST_WORD
     )
@@ -341,42 +337,8 @@ def spent(
         query = query.where(attempts.c.account == account)
     if run_id is not None:
         query = query.where(attempts.c.run_id == run_id)
-    if currency is not None:
-        others = runs_in_other_currencies(connection, currency, since)
-        query = query.where(attempts.c.run_id.not_in(others))
     rows = connection.execute(query.group_by(attempts.c.charged)).all()
     return {charged: from_units(int(total or 0)) for charged, total in rows}
-
-
-def currency_of(connection: Connection, run_id: str) -> str | None:
-    """Return the currency in which a run paid, `None` where nothing says so.
-
-    What it paid for and another run paid for again is of that one, and says nothing of this.
-    """
-    stated: str | None = connection.execute(
-        select(jobs.c.currency)
-        .join(attempts, attempts.c.job_key == jobs.c.job_key)
-        .where(
-            attempts.c.run_id == run_id,
-            jobs.c.outcome_run == run_id,
-            jobs.c.currency.is_not(None),
-        )
-        .limit(1)
-    ).scalar()
-    return stated
-
-
-def runs_in_other_currencies(
-    connection: Connection, currency: str, since: int
-) -> list[str]:
-    """Return the runs that made calls, had not ended `since` (microseconds) and paid in another currency."""
-    has_ended = runs.c.finished_at.is_not(None) & (runs.c.finished_at < since)
-    made_calls = select(runs.c.run_id).where(runs.c.calls > 0, ~has_ended)
-    return [
-        run
-        for run in connection.execute(made_calls).scalars()
-        if currency_of(connection, run) not in (None, currency)
-    ]
 
 
 def mean_latency_ms(connection: Connection, sample: int = 500) -> float | None:

@@ -59,8 +59,6 @@ class ClaimTerms(NamedTuple):
     price: Decimal | None = None
     """What a call counts as whose cost the ledger does not know."""
     timezone: str = "UTC"
-    currency: str | None = None
-    """What the cap on a month is in: what runs paid in another one does not count; `None`: all does."""
 
     def claim_columns(self, owner: str, now: int) -> dict[str, Any]:
         """Return what a claim of `owner` sets in the row of a job; `now` is in microseconds."""

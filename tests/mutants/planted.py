@@ -311,7 +311,7 @@ MUTANTS = (
         "begin a month's sum anew in every process",
         "pixmill/ledger/budgets.py",
         "_Meter._add_ended",
-        "_money(connection, first & IS_LAST_WORD, price)",
+        "_money(connection, self._first & IS_LAST_WORD, price)",
         "0",
         (BUDGETS,),
     ),

@@ -66,43 +66,6 @@ def test_a_call_without_a_price_counts_at_the_price_of_the_run(shop: Books) -> N
     assert claims(shop.ledger, MONTHLY) == 1
 
 
-def test_a_month_counts_only_what_was_paid_in_the_currency_of_its_cap(
-    shop: Books,
-) -> None:
-    """Ten of one currency are not ten of another, neither in a cap nor in a sum that is shown."""
-    shop.run("run-2", "pets")
-    for _ in range(4):
-        shop.call(now(), run="run-2", currency="USD")
-    shop.call(now())
-    # A run that nothing says it of counts: too much is on the safe side.
-    assert claims(shop.ledger, MONTHLY) == 0
-    capped = MONTHLY._replace(currency="CNY")
-    assert claims(shop.ledger, capped) == 4
-    shop.run("run-3", "pets")
-    # What others pay while the sum is known.
-    shop.call(now(), run="run-3", currency="USD")
-    spent = {
-        currency: shop.ledger.read(queries.spent, currency=currency).get("yes", 0)
-        for currency in ("CNY", "USD", "EUR")
-    }
-    assert spent == {"CNY": Decimal("0.2"), "USD": Decimal("1.0"), "EUR": 0}
-    in_dollars = MONTHLY._replace(currency="USD", max_cost_per_month=Decimal(2))
-    assert claims(shop.ledger, in_dollars._replace(run_id="run-3")) == 1
-
-
-def test_what_others_pay_in_another_currency_leaves_a_month_s_cap_as_it_was(
-    shop: Books,
-) -> None:
-    capped = MONTHLY._replace(currency="CNY")
-    shop.call(now())
-    assert claims(shop.ledger, capped, most=2) == 2
-    shop.run("run-2", "pets")
-    for _ in range(3):
-        shop.call(now(), run="run-2", currency="USD")
-    shop.call(now())
-    assert claims(shop.ledger, capped._replace(run_id="run-3")) == 1
-
-
 def test_calls_in_flight_count_as_charged_until_their_answer_says_otherwise(
     shop: Books,
 ) -> None:
