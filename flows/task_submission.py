@@ -23,8 +23,9 @@ def submit_chunks(run: ActiveRun) -> None:
     """Pay for the chunks of `run`, each in a task run. One that Prefect cancels is
     drained, as by a signal.
     """
-    if not run.prepared.to_do:
-        return  # no workers are started for nothing
+    # No workers are started for nothing, or once the run was stopped.
+    if not run.prepared.to_do or run.stop.is_set:
+        return
     with _open_task_runner(run) as submit:
         window = ChunkWindow(run, submit, _wait_for_one)
         try:

@@ -14,12 +14,13 @@ from pixmill.config.model import Budget, Execution, Output, Provider
 from pixmill.config.problems import ConfigProblem, Problems
 from pixmill.local_paths import folder_problem
 from pixmill.request.model import Request
-from pixmill.request.operations import OPERATIONS
+from pixmill.request.operations import OPERATIONS, Operation
 from pixmill.request.registry import (
     did_you_mean,
     field_paths,
     find_field_problem,
     operation_of,
+    reserved_fields,
     suggest_field,
 )
 from pixmill.request.sweep import SweepPoints
@@ -112,15 +113,20 @@ def check_price_conditions(
             continue
         known = [path for operation in operations for path in field_paths(operation)]
         for name in sorted(parse(price.where).names):
-            found = [
-                find_field_problem(operation, {}, name) for operation in operations
-            ]
-            if all(problem and problem.is_unknown for problem in found):
+            if not any(_is_parameter(operation, name) for operation in operations):
                 yield ConfigProblem(
                     f"budget.prices.{at}.where",
                     f"`{name}` is not a parameter of {price.req_key or 'any operation'}"
                     f"{suggest_field(name, known)}",
                 )
+
+
+def _is_parameter(operation: Operation, name: str) -> bool:
+    """Whether a condition over the parameters of a request may read `name`: what pixmill sets is none."""
+    if name.partition(".")[0] in reserved_fields(operation):
+        return False
+    problem = find_field_problem(operation, {}, name)
+    return problem is None or not problem.is_unknown
 
 
 def _warn_of_unknown_operation(

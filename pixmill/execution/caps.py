@@ -88,7 +88,9 @@ def _find_room(config: Config, ledger: Ledger | None) -> Room:
         return ledger.read(Budgets().room, terms)
     caps = ("max_cost", "max_cost_per_month")
     amounts = {cap: getattr(terms, cap) for cap in caps}
-    units = {cap: to_units(amount) for cap, amount in amounts.items() if amount}
+    units = {
+        cap: to_units(amount) for cap, amount in amounts.items() if amount is not None
+    }
     return Room(terms.max_calls, units)
 
 

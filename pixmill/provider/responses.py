@@ -27,7 +27,12 @@ from pixmill.provider.answer_body import (
     read_statement,
 )
 from pixmill.provider.durations import milliseconds, retry_after_seconds
-from pixmill.provider.error_codes import CodeTable, Verdict, classify
+from pixmill.provider.error_codes import (
+    CodeTable,
+    Verdict,
+    classify,
+    is_service_number,
+)
 from pixmill.request.operations.operation import Charged
 
 log = logging.getLogger(__name__)
@@ -201,9 +206,9 @@ def _broken(answer: Response, body: bytes) -> Response:
         f"HTTP {answer.http_status}, but the body of {len(body)} bytes "
         "is not a complete answer"
     )
-    # Whole, as JSON or as a page, and without a code of the service, which are numbers.
+    # Whole, as JSON or as a page, and without a code of the service.
     is_whole = parse_json(body) is not None or body.lstrip().startswith(b"<")
-    if is_whole and not (answer.code or "").isdecimal():
+    if is_whole and not is_service_number(answer.code or "", answer.http_status):
         message = (
             f"HTTP {answer.http_status}, but the body is not an answer of this API: something else "
             "answers there; check provider.base_url and provider.path"

@@ -40,6 +40,9 @@ from pixmill.provider.responses import (
 _ENDED_BADLY = frozenset({"failed", "canceled", "cancelled", "over_max_retries"})
 """Status words of tasks that ended without a result. Only client programs know them."""
 
+_PASSING = frozenset({408, 425, 429})
+"""Statuses below 500 that say nothing of who answers, only that it may do so later."""
+
 _FOREIGN_FIELDS = ("id", "task_id", "object", "choices")
 """What objects have that other APIs answer with."""
 
@@ -60,7 +63,7 @@ def read_submit(reply: Reply, table: CodeTable) -> Response:
             code="no_task_id",
             message="the provider reported success, but no task_id: nobody can ask for the result",
         )
-    if _is_of_another_api(statement):
+    if _is_of_another_api(statement, reply.status):
         return _not_passed_on(answer)
     return name_without_code(answer, reply)
 
@@ -69,7 +72,7 @@ def read_result(reply: Reply, table: CodeTable, task_id: str) -> Response:
     """Return what `reply` to a poll says of the task `task_id` under the `table` of an operation."""
     answer, statement = classify_reply(reply, table)
     answer = replace(answer, task_id=task_id, provider_ms=None)
-    if _is_of_another_api(statement):
+    if _is_of_another_api(statement, reply.status):
         return _not_passed_on(answer)
     code = answer.code or ""
     is_of_service = code in table or is_service_number(code, answer.http_status)
@@ -131,8 +134,11 @@ def _not_passed_on(answer: Response) -> Response:
     )
 
 
-def _is_of_another_api(statement: Statement) -> bool:
-    """Whether a body is an object that this API never answers with."""
+def _is_of_another_api(statement: Statement, status: int) -> bool:
+    """Whether a body is an object that this API never answers with, and no fault that passes."""
+    # A gateway that is busy or broken for a moment also gives its answer an id.
+    if status in _PASSING or status >= 500:
+        return False
     fields = statement.fields
     has_code = bool(statement.codes) or statement.is_error
     return not has_code and any(name in fields for name in _FOREIGN_FIELDS)

@@ -361,6 +361,10 @@ def test_set_overrides_any_key_and_reads_its_value_as_yaml(tmp_path: Path) -> No
             "budget.prices.0.where: `sise` is not a parameter of jimeng_t2i_v40; did you mean `size`?",
         ),
         (
+            SMALL + "budget: {prices: [{where: seed > 4, price: 1}]}\n",
+            "budget.prices.0.where: `seed` is not a parameter of any operation",
+        ),
+        (
             SMALL
             + "budget: {prices: [{where: controlnet_args.0.strenght > 0, price: 1}]}\n",
             "budget.prices.0.where: `controlnet_args.0.strenght` is not a parameter of any operation; "

@@ -111,6 +111,13 @@ def test_a_gateway_that_answers_with_another_api_is_named_and_ends_the_run(
     assert "provider.path" in (answer.message or "")
 
 
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+def test_a_fault_of_a_gateway_is_no_other_api_though_it_has_an_id(status: int) -> None:
+    body = {"id": "req-1", "message": "upstream busy"}
+    assert poll(body, status).verdict is Verdict.RUNNING
+    assert submit(body, status).verdict is not Verdict.STOP
+
+
 def test_a_poll_that_another_api_answers_stops_the_run_and_leaves_the_task() -> None:
     """A gateway that takes submits and passes no polls on would be asked for hours."""
     answer = poll({"object": "task", "status": "generating", "progress": 0})
